@@ -1,0 +1,175 @@
+"""The layer graph: what a model file says, as operations on tensors of known shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from lipcert.nonlinear import Nonlinearity
+from lipcert.operators import LinearOperator, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``x ↦ A x + b``; ``bias_error`` bounds the l2 distance of the stored b to the true one."""
+
+    operator: LinearOperator
+    bias: Tensor | None = None
+    bias_error: float = 0.0
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        """Map a batch ``(N, *in_shape)``."""
+        y = self.operator.apply(inputs[0])
+        return y if self.bias is None else y + self.bias
+
+    def to(self, device: torch.device) -> Affine:
+        """The same map with its coefficients on ``device``."""
+        bias = None if self.bias is None else self.bias.to(device)
+        return replace(self, operator=self.operator.to(device), bias=bias)
+
+
+@dataclass(frozen=True, eq=False)
+class Total:
+    """Sum of several tensors of one shape."""
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        """Add batches ``(N, *shape)``."""
+        total = inputs[0]
+        for other in inputs[1:]:
+            total = total + other
+        return total
+
+    def to(self, device: torch.device) -> Total:
+        """Itself: there is nothing to move."""
+        return self
+
+
+Operation = Affine | Total | Nonlinearity
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation of the graph.
+
+    Parameters
+    ----------
+    name : the ONNX node's name, or its type and position where it has none.
+    onnx_type : the ONNX operator it comes from.
+    operation : what it computes.
+    inputs, output : names of values.
+    shape : shape of the output, ONNX's leading axis included.
+    parameters : names of the initialisers that went into its coefficients.
+    """
+
+    name: str
+    onnx_type: str
+    operation: Operation
+    inputs: tuple[str, ...]
+    output: str
+    shape: Shape
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the operation is affine in its inputs."""
+        return not isinstance(self.operation, Nonlinearity)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A model for one sample: nodes in topological order from one input to one output.
+
+    Parameters
+    ----------
+    name : what to call the model in messages.
+    nodes : each reads values defined before it.
+    input, output : names of the model's input and output values.
+    input_shape : ONNX's shape with a batch of one; ``batched`` says whether axis 0 is the batch.
+    opset : version of the default ONNX operator set.
+    sha256 : digest of the model file (and of its external data, in order), empty if in memory.
+    source : path of the model file, empty if in memory.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    input: str
+    output: str
+    input_shape: Shape
+    batched: bool
+    opset: int
+    sha256: str = ""
+    source: str = ""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Shape of one sample, without the batch axis."""
+        return self.input_shape[1:] if self.batched else self.input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the output for one sample, ONNX's leading axis included."""
+        return self.shape_of(self.output)
+
+    @property
+    def outputs(self) -> int:
+        """Number of output elements."""
+        return math.prod(self.output_shape)
+
+    def shape_of(self, value: str) -> Shape:
+        """Shape of a value."""
+        return self._shapes[value]
+
+    @property
+    def _shapes(self) -> Mapping[str, Shape]:
+        cached: Mapping[str, Shape] | None = self.__dict__.get("_shape_table")
+        if cached is None:
+            cached = {self.input: self.input_shape} | {n.output: n.shape for n in self.nodes}
+            object.__setattr__(self, "_shape_table", cached)
+        return cached
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Outputs ``(N, outputs)`` of a batch ``(N, *sample_shape)``, in x's precision and device."""
+        values = {self.input: x.reshape(x.shape[0], *self.input_shape)}
+        last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
+        last[self.output] = len(self.nodes)
+        for position, node in enumerate(self.nodes):
+            values[node.output] = node.operation.evaluate(*(values[name] for name in node.inputs))
+            for name in set(node.inputs):
+                if last[name] == position:
+                    del values[name]
+        return values[self.output].reshape(x.shape[0], -1)
+
+    def to(self, device: torch.device) -> Graph:
+        """The same graph with its coefficients on ``device``."""
+        if device == self.device:
+            return self
+        nodes = tuple(replace(node, operation=node.operation.to(device)) for node in self.nodes)
+        return replace(self, nodes=nodes, device=device)
+
+    def preceded_by(self, operation: Affine, name: str) -> Graph:
+        """This graph behind an affine map of its input, such as a normalisation."""
+        inner = f"{self.input}/{name}"
+        while inner in self._shapes:
+            inner += "_"
+        first = Node(name, name, operation, (self.input,), inner, self.input_shape)
+        rest = tuple(
+            replace(node, inputs=tuple(inner if v == self.input else v for v in node.inputs))
+            for node in self.nodes
+        )
+        output = inner if self.output == self.input else self.output
+        return replace(self, nodes=(first, *rest), output=output)
+
+    def ending_at(self, value: str) -> Graph:
+        """The part of this graph that computes ``value``."""
+        needed = {value}
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            if node.output in needed:
+                needed.update(node.inputs)
+                kept.append(node)
+        return replace(self, nodes=tuple(reversed(kept)), output=value)

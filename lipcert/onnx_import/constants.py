@@ -1,0 +1,151 @@
+"""Constants of a model file, and arithmetic on them that keeps account of rounding.
+
+A weight is the exact number the file holds.  One that the graph computes (a weight divided by its
+norm, a batch-normalisation scale) is a midpoint and a radius that holds the exact result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lipcert.operators import Norms
+from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF, gamma
+
+Array = NDArray[np.float64]
+_UP = 1.0 + 8.0 * UNIT_ROUNDOFF
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An array the model holds or computes without its input.
+
+    Parameters
+    ----------
+    value : float64 midpoints, or integers or booleans exactly.
+    radius : elementwise bound of the distance to the true value; None when exact.
+    sources : names of the initialisers it was made of.
+    """
+
+    value: NDArray[np.generic]
+    radius: Array | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds real numbers (as against integers, booleans or text)."""
+        return self.value.dtype == np.float64
+
+    @property
+    def middle(self) -> Array:
+        """The midpoints as float64."""
+        return np.asarray(self.value, dtype=np.float64)
+
+    @property
+    def spread(self) -> Array:
+        """The radius, zero where exact."""
+        return np.zeros_like(self.middle) if self.radius is None else self.radius
+
+    def reshaped(self, rearrange: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> Constant:
+        """The constant with its elements rearranged."""
+        radius = None if self.radius is None else np.asarray(rearrange(self.radius))
+        return Constant(rearrange(self.value), radius, self.sources)
+
+    def tensor(self) -> Tensor:
+        """The midpoints as a float64 tensor of its own."""
+        return torch.from_numpy(np.array(self.middle, dtype=np.float64, order="C"))
+
+    def matrix_error(self) -> Norms:
+        """Norms of the radius as an ``(out, in, …)`` weight, trailing axes summed over taps."""
+        if self.radius is None:
+            return Norms(0.0, 0.0, 0.0)
+        flat = self.radius.reshape(*self.radius.shape[:2], -1).sum(2) * (1.0 + 1e-9)
+        return Norms.schur(
+            float(flat.sum(0).max(initial=0.0)) * (1.0 + 1e-9),
+            float(flat.sum(1).max(initial=0.0)) * (1.0 + 1e-9),
+        )
+
+    def largest_error(self) -> Norms:
+        """Norms of the radius as a diagonal."""
+        most = 0.0 if self.radius is None else float(self.radius.max(initial=0.0))
+        return Norms(most, most, most)
+
+    def total_error(self) -> float:
+        """Bound of the l2 norm of the radius."""
+        if self.radius is None:
+            return 0.0
+        return float(np.sqrt(np.square(self.radius).sum()) * (1.0 + 1e-9)) + 1e-300
+
+
+def _ball(value: Array, radius: Array, *operands: Constant) -> Constant:
+    """A computed constant: one more rounding of the value, and of the radius itself."""
+    names = tuple(dict.fromkeys(name for operand in operands for name in operand.sources))
+    rounded = (radius + UNIT_ROUNDOFF * np.abs(value)) * _UP + SMALLEST_NORMAL
+    return Constant(value, rounded, names)
+
+
+def add(a: Constant, b: Constant) -> Constant:
+    """``a + b``."""
+    return _ball(a.middle + b.middle, a.spread + b.spread, a, b)
+
+
+def subtract(a: Constant, b: Constant) -> Constant:
+    """``a − b``."""
+    return _ball(a.middle - b.middle, a.spread + b.spread, a, b)
+
+
+def multiply(a: Constant, b: Constant) -> Constant:
+    """``a · b``."""
+    radius = np.abs(a.middle) * b.spread + a.spread * (np.abs(b.middle) + b.spread)
+    return _ball(a.middle * b.middle, radius * _UP, a, b)
+
+
+def divide(a: Constant, b: Constant) -> Constant:
+    """``a / b``; infinite where b may be zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = a.middle / b.middle
+        clear = (np.abs(b.middle) - b.spread) * (1.0 - 8.0 * UNIT_ROUNDOFF)
+        radius = (a.spread + np.abs(quotient) * b.spread * _UP) / clear * _UP
+    return _ball(quotient, np.where(clear > 0.0, radius, np.inf), a, b)
+
+
+def square_root(a: Constant) -> Constant:
+    """``√a``; not a number where a may be negative."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.sqrt(a.middle)
+        radius = np.where(a.spread > 0.0, np.minimum(a.spread / root, np.sqrt(a.spread)), 0.0)
+        radius = np.where(a.middle - a.spread < 0.0, np.nan, radius)
+    return _ball(root, np.where(root > 0.0, radius * _UP, np.sqrt(a.spread) * _UP), a)
+
+
+def matrix_product(a: Constant, b: Constant) -> Constant:
+    """``a @ b``, with ``|fl(ab) − ab| ≤ γ_n |a||b|``."""
+    left, right = np.abs(a.middle), np.abs(b.middle)
+    inner = gamma(a.middle.shape[-1] + 2)
+    radius = left @ b.spread + a.spread @ (right + b.spread) + inner * (left @ right)
+    return _ball(a.middle @ b.middle, np.asarray(radius) * (1.0 + 4.0 * inner), a, b)
+
+
+def total(a: Constant, axes: tuple[int, ...] | None, *, keepdims: bool) -> Constant:
+    """Sum over ``axes`` (all of them for None)."""
+    inner = gamma(a.value.size + 2)
+    radius = a.spread.sum(axis=axes, keepdims=keepdims)
+    radius = radius + inner * np.abs(a.middle).sum(axis=axes, keepdims=keepdims)
+    summed = a.middle.sum(axis=axes, keepdims=keepdims)
+    return _ball(np.asarray(summed), np.asarray(radius * (1.0 + 4.0 * inner)), a)
+
+
+def monotone(a: Constant, function: Callable[[Array], Array], steepest: float) -> Constant:
+    """An elementwise function of Lipschitz constant ``steepest``, computed to 8 ulps."""
+    value = function(a.middle)
+    return _ball(value, a.spread * steepest * _UP + 8.0 * UNIT_ROUNDOFF * np.abs(value), a)
+
+
+def exact(value: float) -> Constant:
+    """A number as a constant."""
+    return Constant(np.asarray(value, dtype=np.float64))

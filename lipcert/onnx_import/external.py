@@ -1,0 +1,95 @@
+"""Initialisers kept in files beside the model, read without leaving the model's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import stat
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+from lipcert.errors import InputError
+
+
+def read_external(model: onnx.ModelProto, path: Path, digest: hashlib._Hash) -> None:
+    """Bring external initialisers into ``model``; each file's bytes enter ``digest`` once, in order.
+
+    Raises InputError for a location outside the model's folder, a link, a missing file, or a
+    range that the file does not hold.
+    """
+    files: dict[str, bytes] = {}
+    for tensor in _tensors(model.graph):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        place = f"{path.name}, external data of {tensor.name!r}"
+        if location not in files:
+            files[location] = _read(path.parent, location, place)
+            digest.update(files[location])
+        content = files[location]
+        offset, length = _range(entries, len(content), place)
+        wanted = _byte_size(tensor, place)
+        if wanted is not None and length != wanted:
+            raise InputError(place, f"holds {length} bytes where its shape needs {wanted}",
+                             "export the model and its data file again")
+        tensor.raw_data = content[offset : offset + length]
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _tensors(graph: onnx.GraphProto) -> list[TensorProto]:
+    found = list(graph.initializer)
+    for node in graph.node:
+        found += [a.t for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    return found
+
+
+def _read(folder: Path, location: str, place: str) -> bytes:
+    remedy = "keep the data file in the model's own folder and name it by its file name"
+    parts = Path(location).parts
+    if not location or "\0" in location or Path(location).is_absolute() or ".." in parts:
+        raise InputError(place, f"is at {location!r}, outside the model's folder", remedy)
+    if "\\" in location or ":" in location:
+        raise InputError(place, f"has the unusable location {location!r}", remedy)
+    target = folder
+    for part in parts:
+        target = target / part
+        try:
+            status = target.lstat()
+        except OSError as error:
+            raise InputError(
+                place, f"is missing: no file {location!r}", "put it beside the model file"
+            ) from error
+        if stat.S_ISLNK(status.st_mode):
+            raise InputError(place, f"is behind a link ({location!r})", remedy)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise InputError(place, f"is not a plain file of one name ({location!r})", remedy)
+    return target.read_bytes()
+
+
+def _range(entries: dict[str, str], size: int, place: str) -> tuple[int, int]:
+    try:
+        offset = int(entries.get("offset", "0"))
+        length = int(entries.get("length", str(size - offset)))
+    except ValueError as error:
+        raise InputError(place, "has an offset or length that is not a number") from error
+    if offset < 0 or length < 0 or offset + length > size:
+        raise InputError(
+            place, f"needs bytes {offset} to {offset + length} of a file of {size}",
+            "the data file is truncated or belongs to another model",
+        )
+    return offset, length
+
+
+def _byte_size(tensor: TensorProto, place: str) -> int | None:
+    try:
+        itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, TypeError) as error:
+        raise InputError(place, f"has unknown data type {tensor.data_type}") from error
+    if min(tensor.dims, default=0) < 0:
+        raise InputError(place, "has a negative dimension")
+    packed = onnx.TensorProto.DataType.Name(tensor.data_type) in ("UINT4", "INT4", "FLOAT4E2M1")
+    return None if packed else math.prod(tensor.dims) * itemsize

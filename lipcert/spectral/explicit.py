@@ -1,0 +1,104 @@
+"""Norms of an operator written out column by column, never holding the whole matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeGuard
+
+import torch
+from torch import Tensor
+
+from lipcert.operators import (
+    Composed,
+    Convolution,
+    LinearOperator,
+    Sum,
+    flat_identity,
+    transpose,
+)
+from lipcert.rounding import add_up, gamma, mul_up
+from lipcert.spectral.convolution_gram import convolution_gram, convolution_gram_work
+
+CHUNK_ELEMENTS = 1 << 24
+"""Elements of the largest intermediate tensor held at once."""
+
+
+def smaller_side(operator: LinearOperator) -> int:
+    """The smaller of input and output sizes: the side of the explicit Gram matrix."""
+    return min(operator.in_size, operator.out_size)
+
+
+def explicit_work(operator: LinearOperator) -> float:
+    """Floating-point operations of the explicit Gram matrix and its proof."""
+    side = float(smaller_side(operator))
+    if _is_plain_convolution(operator):
+        assembly = convolution_gram_work(operator)
+    else:
+        assembly = 2.0 * side * operator.cost
+    return assembly + side**3
+
+
+def explicit_gram(operator: LinearOperator, device: torch.device) -> tuple[Tensor, float]:
+    """``AᵀA`` or ``AAᵀ``, whichever is smaller, and a bound of its distance to the true one.
+
+    Returns a ``(1, k, k)`` matrix and the bound in the spectral norm.
+    """
+    if _is_plain_convolution(operator):
+        gram = convolution_gram(operator)
+        if operator.in_size > operator.out_size:
+            operator = transpose(operator)
+    else:
+        if operator.in_size > operator.out_size:
+            operator = transpose(operator)
+        size = operator.in_size
+        gram = torch.empty(size, size, dtype=torch.float64, device=device)
+        for start, columns in _column_chunks(operator, device):
+            image = operator.adjoint(operator.apply(columns))
+            gram[start : start + columns.shape[0]] = image.reshape(columns.shape[0], size)
+    squared = Composed((transpose(operator), operator))
+    gram = (gram + gram.T) / 2.0
+    error = add_up(squared.evaluation_error.l2, mul_up(squared.absolute_norms.l2, 2.0**-52))
+    return gram[None], error
+
+
+def _is_plain_convolution(operator: LinearOperator) -> TypeGuard[Convolution]:
+    return isinstance(operator, Convolution) and operator.groups == 1 and operator.lead == 1
+
+
+def explicit_absolute_sums(operator: LinearOperator, device: torch.device) -> tuple[float, float]:
+    """Bounds of the largest absolute column sum and row sum (the l1 and linf norms)."""
+    flipped = operator.in_size > operator.out_size
+    if flipped:
+        operator = transpose(operator)
+    rows = torch.zeros(operator.out_size, dtype=torch.float64, device=device)
+    largest_column = 0.0
+    for _, columns in _column_chunks(operator, device):
+        image = operator.apply(columns).reshape(columns.shape[0], -1).abs()
+        rows += image.sum(0)
+        largest_column = max(largest_column, float(image.sum(1).max()))
+    slack = 1.0 + 4.0 * gamma(operator.in_size + operator.out_size)
+    error = operator.evaluation_error
+    l1 = add_up(mul_up(largest_column, slack), error.l1)
+    linf = add_up(mul_up(float(rows.max()), slack), error.linf)
+    return (linf, l1) if flipped else (l1, linf)
+
+
+def _column_chunks(
+    operator: LinearOperator, device: torch.device
+) -> Iterator[tuple[int, Tensor]]:
+    widest = max(_widths(operator))
+    chunk = max(1, CHUNK_ELEMENTS // max(1, widest))
+    for start in range(0, operator.in_size, chunk):
+        stop = min(operator.in_size, start + chunk)
+        yield start, flat_identity(start, stop, operator.in_shape, device)
+
+
+def _widths(operator: LinearOperator) -> Iterator[int]:
+    yield max(operator.in_size, operator.out_size)
+    parts = ()
+    if isinstance(operator, Composed):
+        parts = operator.factors
+    elif isinstance(operator, Sum):
+        parts = operator.summands
+    for part in parts:
+        yield from _widths(part)
