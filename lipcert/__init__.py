@@ -1,0 +1,72 @@
+"""lipcert: proven Lipschitz bounds and robustness certificates for trained ONNX models.
+
+>>> import lipcert
+>>> print(lipcert.bound("model.onnx"))            # doctest: +SKIP
+>>> print(lipcert.certify("model.onnx", "test.npz", eps=["36/255"]))   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lipcert.api import bound, certify, inspect, load
+    from lipcert.bounds.result import LipschitzBound, Obstacle
+    from lipcert.certification.normalization import Normalization
+    from lipcert.certification.result import Certificates
+    from lipcert.errors import (
+        InputError,
+        LipcertError,
+        NothingEvaluatedError,
+        SolverError,
+        SoundnessError,
+        UnboundedError,
+        UnsupportedError,
+    )
+    from lipcert.inspection import Inspection
+
+_HOMES = {
+    "load": "lipcert.api",
+    "inspect": "lipcert.api",
+    "bound": "lipcert.api",
+    "certify": "lipcert.api",
+    "LipschitzBound": "lipcert.bounds.result",
+    "Obstacle": "lipcert.bounds.result",
+    "Certificates": "lipcert.certification.result",
+    "Normalization": "lipcert.certification.normalization",
+    "Inspection": "lipcert.inspection",
+    "LipcertError": "lipcert.errors",
+    "InputError": "lipcert.errors",
+    "UnsupportedError": "lipcert.errors",
+    "UnboundedError": "lipcert.errors",
+    "SolverError": "lipcert.errors",
+    "NothingEvaluatedError": "lipcert.errors",
+    "SoundnessError": "lipcert.errors",
+}
+
+__all__ = [
+    "Certificates",
+    "InputError",
+    "Inspection",
+    "LipcertError",
+    "LipschitzBound",
+    "Normalization",
+    "NothingEvaluatedError",
+    "Obstacle",
+    "SolverError",
+    "SoundnessError",
+    "UnboundedError",
+    "UnsupportedError",
+    "bound",
+    "certify",
+    "inspect",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``import lipcert`` and ``lipcert --help`` stay fast."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'lipcert' has no attribute {name!r}")

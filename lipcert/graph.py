@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -92,6 +93,8 @@ class Graph:
     opset : version of the default ONNX operator set.
     sha256 : digest of the model file (and of its external data, in order), empty if in memory.
     source : path of the model file, empty if in memory.
+    initialisers : shapes of the file's initialisers by name.
+    file_output : the output's name in the file, where an equal value stands for it here.
     """
 
     name: str
@@ -103,6 +106,8 @@ class Graph:
     opset: int
     sha256: str = ""
     source: str = ""
+    initialisers: Mapping[str, Shape] = field(default_factory=dict)
+    file_output: str = ""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
@@ -124,25 +129,28 @@ class Graph:
         """Shape of a value."""
         return self._shapes[value]
 
-    @property
+    @cached_property
     def _shapes(self) -> Mapping[str, Shape]:
-        cached: Mapping[str, Shape] | None = self.__dict__.get("_shape_table")
-        if cached is None:
-            cached = {self.input: self.input_shape} | {n.output: n.shape for n in self.nodes}
-            object.__setattr__(self, "_shape_table", cached)
-        return cached
+        return {self.input: self.input_shape} | {n.output: n.shape for n in self.nodes}
 
     def evaluate(self, x: Tensor) -> Tensor:
         """Outputs ``(N, outputs)`` of a batch ``(N, *sample_shape)``, in x's precision and device."""
         values = {self.input: x.reshape(x.shape[0], *self.input_shape)}
-        last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
-        last[self.output] = len(self.nodes)
-        for position, node in enumerate(self.nodes):
+        for node, spent in zip(self.nodes, self.last_uses, strict=True):
             values[node.output] = node.operation.evaluate(*(values[name] for name in node.inputs))
-            for name in set(node.inputs):
-                if last[name] == position:
-                    del values[name]
+            for name in spent:
+                del values[name]
         return values[self.output].reshape(x.shape[0], -1)
+
+    @cached_property
+    def last_uses(self) -> tuple[tuple[str, ...], ...]:
+        """For each node the values that no later node reads: what an evaluation may forget."""
+        last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
+        last.pop(self.output, None)
+        spent: list[list[str]] = [[] for _ in self.nodes]
+        for name, position in last.items():
+            spent[position].append(name)
+        return tuple(tuple(names) for names in spent)
 
     def to(self, device: torch.device) -> Graph:
         """The same graph with its coefficients on ``device``."""

@@ -1,1 +1,17 @@
-"""."""
+"""Lipschitz bounds: one method per file, registered in ``METHODS``."""
+
+import lipcert.bounds.autolip
+import lipcert.bounds.averaged  # noqa: F401
+from lipcert.bounds.context import BoundContext, Progress
+from lipcert.bounds.lower import lower_bound
+from lipcert.bounds.result import METHODS, Constants, LipschitzBound, Obstacle
+
+__all__ = [
+    "METHODS",
+    "BoundContext",
+    "Constants",
+    "LipschitzBound",
+    "Obstacle",
+    "Progress",
+    "lower_bound",
+]

@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lipcert.operators import Norms
-from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF, gamma
+from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF, gamma, up
 
 Array = NDArray[np.float64]
+AnyArray = NDArray[np.generic]
 _UP = 1.0 + 8.0 * UNIT_ROUNDOFF
+ULPS = 8.0
+"""Units in the last place within which numpy computes an elementary function."""
+
+
+class NotFiniteError(ValueError):
+    """A constant that is infinite, undefined or without a bounded error where a number is needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +39,7 @@ class Constant:
     sources : names of the initialisers it was made of.
     """
 
-    value: NDArray[np.generic]
+    value: AnyArray
     radius: Array | None = None
     sources: tuple[str, ...] = ()
 
@@ -51,23 +58,32 @@ class Constant:
         """The radius, zero where exact."""
         return np.zeros_like(self.middle) if self.radius is None else self.radius
 
-    def reshaped(self, rearrange: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> Constant:
+    @property
+    def is_finite(self) -> bool:
+        """Whether every element is a number known within a bounded error."""
+        finite = bool(np.isfinite(self.middle).all())
+        return finite and (self.radius is None or bool(np.isfinite(self.radius).all()))
+
+    def reshaped(self, rearrange: Callable[[AnyArray], AnyArray]) -> Constant:
         """The constant with its elements rearranged."""
-        radius = None if self.radius is None else np.asarray(rearrange(self.radius))
+        radius = None if self.radius is None else np.asarray(rearrange(self.radius), np.float64)
         return Constant(rearrange(self.value), radius, self.sources)
 
     def tensor(self) -> Tensor:
-        """The midpoints as a float64 tensor of its own."""
+        """The midpoints as a float64 tensor of its own.  Raises NotFiniteError."""
+        if not self.is_finite:
+            names = f" (made of {', '.join(self.sources[:4])})" if self.sources else ""
+            raise NotFiniteError(f"uses a constant that is infinite or not a number{names}")
         return torch.from_numpy(np.array(self.middle, dtype=np.float64, order="C"))
 
     def matrix_error(self) -> Norms:
         """Norms of the radius as an ``(out, in, …)`` weight, trailing axes summed over taps."""
         if self.radius is None:
             return Norms(0.0, 0.0, 0.0)
-        flat = self.radius.reshape(*self.radius.shape[:2], -1).sum(2) * (1.0 + 1e-9)
+        flat = self.radius.reshape(*self.radius.shape[:2], -1).sum(2)
+        slack = 1.0 + 4.0 * gamma(self.radius.size + 2)
         return Norms.schur(
-            float(flat.sum(0).max(initial=0.0)) * (1.0 + 1e-9),
-            float(flat.sum(1).max(initial=0.0)) * (1.0 + 1e-9),
+            float(flat.sum(0).max(initial=0.0)) * slack, float(flat.sum(1).max(initial=0.0)) * slack
         )
 
     def largest_error(self) -> Norms:
@@ -77,9 +93,14 @@ class Constant:
 
     def total_error(self) -> float:
         """Bound of the l2 norm of the radius."""
-        if self.radius is None:
+        if self.radius is None or not self.radius.size:
             return 0.0
-        return float(np.sqrt(np.square(self.radius).sum()) * (1.0 + 1e-9)) + 1e-300
+        most = float(self.radius.max())
+        if most == 0.0:
+            return 0.0
+        ratios = self.radius / most  # at most one, so nothing overflows
+        slack = 1.0 + 4.0 * gamma(ratios.size + 2)
+        return up(most * float(np.sqrt(np.square(ratios).sum())) * slack)
 
 
 def _ball(value: Array, radius: Array, *operands: Constant) -> Constant:
@@ -110,7 +131,8 @@ def divide(a: Constant, b: Constant) -> Constant:
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient = a.middle / b.middle
         clear = (np.abs(b.middle) - b.spread) * (1.0 - 8.0 * UNIT_ROUNDOFF)
-        radius = (a.spread + np.abs(quotient) * b.spread * _UP) / clear * _UP
+        # ratios first: a product of small numbers could vanish before its division
+        radius = (a.spread / clear + np.abs(quotient) * _UP * (b.spread / clear)) * _UP
     return _ball(quotient, np.where(clear > 0.0, radius, np.inf), a, b)
 
 
@@ -140,10 +162,13 @@ def total(a: Constant, axes: tuple[int, ...] | None, *, keepdims: bool) -> Const
     return _ball(np.asarray(summed), np.asarray(radius * (1.0 + 4.0 * inner)), a)
 
 
-def monotone(a: Constant, function: Callable[[Array], Array], steepest: float) -> Constant:
-    """An elementwise function of Lipschitz constant ``steepest``, computed to 8 ulps."""
+def smooth(a: Constant, function: Callable[[Array], Array], steepest: Array | float) -> Constant:
+    """An elementwise function whose slope on each ball is at most ``steepest``, up to ULPS."""
     value = function(a.middle)
-    return _ball(value, a.spread * steepest * _UP + 8.0 * UNIT_ROUNDOFF * np.abs(value), a)
+    computed = ULPS * 2.0 * UNIT_ROUNDOFF * np.abs(value)
+    moved = np.zeros_like(value)
+    np.multiply(a.spread, steepest, out=moved, where=a.spread > 0.0)
+    return _ball(value, moved * _UP + computed, a)
 
 
 def exact(value: float) -> Constant:

@@ -113,7 +113,9 @@ def build_graph(
     result = scope.names.get(target, target)
     nodes = [*scope.nodes, *_output_node(result, scope, signal.name)]
     graph = Graph(
-        name, tuple(pair_extrema(nodes)), signal.name, result, shape, batched, opset, sha256, source
+        name, tuple(pair_extrema(nodes)), signal.name, result, shape, batched, opset, sha256,
+        source, {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer},
+        file_output=target,
     ).ending_at(result)
     if batch > 1:
         _check_batch_is_carried(graph, batch)

@@ -43,19 +43,29 @@ def explicit_gram(operator: LinearOperator, device: torch.device) -> tuple[Tenso
 
     Returns a ``(1, k, k)`` matrix and the bound in the spectral norm.
     """
-    if _is_plain_convolution(operator):
+    return _gram(operator, device, on_inputs=operator.in_size <= operator.out_size)
+
+
+def output_gram(operator: LinearOperator, device: torch.device) -> tuple[Tensor, float]:
+    """``AAᵀ`` as ``(1, out, out)``, and a bound of its distance to the true one."""
+    return _gram(operator, device, on_inputs=False)
+
+
+def _gram(
+    operator: LinearOperator, device: torch.device, *, on_inputs: bool
+) -> tuple[Tensor, float]:
+    plain = _is_plain_convolution(operator) and on_inputs == (operator.in_size <= operator.out_size)
+    source = operator if on_inputs else transpose(operator)
+    if plain:
+        assert isinstance(operator, Convolution)
         gram = convolution_gram(operator)
-        if operator.in_size > operator.out_size:
-            operator = transpose(operator)
     else:
-        if operator.in_size > operator.out_size:
-            operator = transpose(operator)
-        size = operator.in_size
+        size = source.in_size
         gram = torch.empty(size, size, dtype=torch.float64, device=device)
-        for start, columns in _column_chunks(operator, device):
-            image = operator.adjoint(operator.apply(columns))
+        for start, columns in _column_chunks(source, device):
+            image = source.adjoint(source.apply(columns))
             gram[start : start + columns.shape[0]] = image.reshape(columns.shape[0], size)
-    squared = Composed((transpose(operator), operator))
+    squared = Composed((transpose(source), source))
     gram = (gram + gram.T) / 2.0
     error = add_up(squared.evaluation_error.l2, mul_up(squared.absolute_norms.l2, 2.0**-52))
     return gram[None], error

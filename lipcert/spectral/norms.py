@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -56,17 +57,21 @@ class NormSettings:
     spectral : "svd" (eigenvalues, then a Cholesky proof), "gram" (Gram iteration), or "auto".
     max_side : largest side of an explicit Gram matrix.
     max_work : most floating-point operations spent on one explicit operator.
+    deadline : ``time.monotonic()`` after which no explicit operator is started.
     device : where the linear algebra runs.
     """
 
     spectral: str = "auto"
     max_side: int = 4096
     max_work: float = 2e11
+    deadline: float = math.inf
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def affords(self, operator: LinearOperator) -> bool:
         """Whether the explicit operator is within these limits (the same on every device)."""
-        return smaller_side(operator) <= self.max_side and explicit_work(operator) <= self.max_work
+        fits = smaller_side(operator) <= self.max_side
+        fits = fits and explicit_work(operator) <= self.max_work
+        return fits and time.monotonic() < self.deadline
 
 
 Norm = Callable[[LinearOperator, NormSettings], NormBound]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lipcert.certify.data.dataset import FORMATS, Column, Source
+from lipcert.certification.data.dataset import FORMATS, Column, Source
 from lipcert.errors import InputError, NothingEvaluatedError
 
 LABEL_NAMES = ("label", "y", "class", "target")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lipcert.certify.data.dataset import (
+from lipcert.certification.data.dataset import (
     BLOCK_VALUES,
     FORMATS,
     Column,

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipcert.certify.data import (
+from lipcert.certification.data import (
     FORMATS,
     Dataset,
     check_labels,
@@ -465,7 +465,7 @@ def test_without_enough_memory(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("lipcert.certify.data.npy.np.empty", refuse)
+    monkeypatch.setattr("lipcert.certification.data.npy.np.empty", refuse)
     assert "d.npz[x]: needs 96 bytes of memory, more than there is" in sentence(path)
 
 
@@ -551,7 +551,7 @@ def test_labels_refused(tmp_path, y, finding):
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f8"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_first_sample_that_is_not_finite(tmp_path, monkeypatch, value, dtype, order):
-    monkeypatch.setattr("lipcert.certify.data.dataset.BLOCK_VALUES", 10)
+    monkeypatch.setattr("lipcert.certification.data.dataset.BLOCK_VALUES", 10)
     x = np.zeros((50, 2, 3), dtype, order=order)
     x[37, 1, 2] = x[44, 0, 0] = value
     text = sentence(saved(tmp_path / "d.npz", x=x, y=np.zeros(50)))
@@ -687,7 +687,7 @@ def test_range_accepted(dtype):
 
 
 def test_range_refused(monkeypatch):
-    monkeypatch.setattr("lipcert.certify.data.BLOCK_VALUES", 6)
+    monkeypatch.setattr("lipcert.certification.data.BLOCK_VALUES", 6)
     x = np.zeros((9, 2, 2), np.uint8)
     x[4, 1, 0], x[7, 0, 0] = 3, 255
     with pytest.raises(InputError) as caught:

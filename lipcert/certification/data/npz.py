@@ -14,8 +14,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from lipcert.certify.data.dataset import FORMATS, Column, Source
-from lipcert.certify.data.npy import read_array
+from lipcert.certification.data.dataset import FORMATS, Column, Source
+from lipcert.certification.data.npy import read_array
 from lipcert.errors import InputError
 
 PARTNERS = {"x": "y", "images": "labels", "X": "Y", "data": "target", "x_test": "y_test"}

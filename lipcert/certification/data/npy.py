@@ -15,7 +15,7 @@ from typing import IO
 
 import numpy as np
 
-from lipcert.certify.data.dataset import FORMATS, Column, Source
+from lipcert.certification.data.dataset import FORMATS, Column, Source
 from lipcert.errors import InputError
 
 MAGIC = b"\x93NUMPY"

@@ -1,0 +1,62 @@
+"""What a bound method works with: norms found once, a deadline, and word of progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from lipcert.operators import LinearOperator
+from lipcert.spectral import NORMS, NormBound, NormSettings
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the fraction done so far."""
+
+DUAL_EXPONENT = {"l1": float("inf"), "l2": 2.0, "linf": 1.0}
+"""The exponent of the norm in which a linear functional's size is measured."""
+
+
+def silent(what: str, fraction: float) -> None:
+    """The progress callback that says nothing."""
+
+
+@dataclass
+class BoundContext:
+    """Settings of one run, and the operator norms found in it.
+
+    Parameters
+    ----------
+    norm : "l1", "l2" or "linf", on input and output alike.
+    settings : how operator norms are found.
+    progress : told of each step.
+    """
+
+    norm: str = "l2"
+    settings: NormSettings = field(default_factory=NormSettings)
+    progress: Progress = silent
+    _norms: dict[int, tuple[LinearOperator, NormBound]] = field(default_factory=dict)
+
+    def norm_of(self, operator: LinearOperator) -> NormBound:
+        """The operator's proven norm, found at most once."""
+        key = id(operator)
+        if key not in self._norms:
+            self._norms[key] = (operator, NORMS[self.norm](operator, self.settings))
+        return self._norms[key][1]
+
+    def gain_of(self, operator: LinearOperator) -> float:
+        """A bound of the spectral norm: the proven one where at hand, else a cheap one."""
+        if self.norm == "l2":
+            return self.norm_of(operator).value
+        return (operator.absolute_norms + operator.error).l2
+
+    @property
+    def device(self) -> torch.device:
+        """Where the linear algebra runs."""
+        return self.settings.device
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed: then nothing optional is started."""
+        return time.monotonic() >= self.settings.deadline

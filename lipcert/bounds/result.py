@@ -1,0 +1,104 @@
+"""What a bound method answers, and the result that users see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lipcert.bounds.context import BoundContext
+from lipcert.registry import Registry
+from lipcert.signals import SignalForm
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps a bound from being finite: the node, why, and what would help."""
+
+    node: str
+    onnx_type: str
+    finding: str
+    help: str
+
+    def __str__(self) -> str:
+        return f"node {self.node!r} ({self.onnx_type}) {self.finding}; {self.help}"
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """Proven Lipschitz constants of one method.
+
+    Parameters
+    ----------
+    value : of the whole map.
+    signals : of the map from the input to each signal, by index.
+    pairwise : computes the ``(K, K)`` constants of the differences ``y_i − y_j``, zero diagonal.
+    """
+
+    value: float
+    signals: dict[int, float]
+    pairwise: Callable[[], np.ndarray]
+
+
+Method = Callable[[SignalForm, BoundContext], Constants]
+
+METHODS: Registry[Method] = Registry("method")
+"""``METHODS[name](form, context)``: every entry returns proven upper bounds."""
+
+
+@dataclass(frozen=True)
+class LipschitzBound:
+    """A proven upper bound of a model's Lipschitz constant, and a lower bound beside it.
+
+    Parameters
+    ----------
+    value : the bound; ``inf`` where none is finite, ``obstacle`` then says why.
+    lower : a slope found somewhere: the constant is not below it.
+    norm : "l1", "l2" or "linf", measured on input and output alike.
+    method : the method whose bound is the smallest.
+    methods : the bound of every method that ran.
+    pairwise : K×K constants of the differences of two outputs, None unless asked for.
+    seconds : wall-clock time.
+    """
+
+    value: float
+    lower: float
+    norm: str
+    method: str
+    seconds: float
+    methods: dict[str, float] = field(default_factory=dict)
+    pairwise: tuple[tuple[float, ...], ...] | None = None
+    obstacle: Obstacle | None = None
+    model: str = ""
+    model_sha256: str = ""
+    output: str = ""
+    semantics: str = "real"
+    spectral: str = "auto"
+    device: str = "cpu"
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether there is a finite bound."""
+        return math.isfinite(self.value)
+
+    @property
+    def ratio(self) -> float:
+        """Bound over lower bound: 1 means that the bound is exact."""
+        return self.value / self.lower if self.lower > 0.0 else math.inf
+
+    def __str__(self) -> str:
+        if not self.is_finite:
+            reason = str(self.obstacle) if self.obstacle else "overflow"
+            return f"{self.model}: no finite {self.norm} bound: {reason}"
+        return (
+            f"{self.model}: {self.norm} Lipschitz constant ≤ {self.value:.10g} "
+            f"({self.method}), ≥ {self.lower:.6g}, ratio {self.ratio:.4g}"
+        )
+
+    def _repr_html_(self) -> str:
+        from lipcert.reports.notebook import bound_table
+
+        return bound_table(self)

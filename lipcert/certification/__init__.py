@@ -1,0 +1,1 @@
+"""Certifying data sets: reading them, margins, radii, and the deployed model."""

@@ -1,0 +1,165 @@
+"""Certifying a data set: a radius for every sample (Tsuzuku et al. 2018; Li et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipcert.bounds.context import Progress, silent
+from lipcert.certification.evaluation import RoundedEvaluator
+from lipcert.certification.result import CertifiedAt
+from lipcert.certification.runtime import Runtime
+from lipcert.errors import InputError, SoundnessError
+from lipcert.graph import Graph
+from lipcert.rounding import add_up, mul_up
+
+BATCH = 256
+"""Samples evaluated at once."""
+DEVIATION = 1e-3
+"""Relative difference from ONNX Runtime beyond which the two cannot be the same model."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Per-sample results of one run, each ``(samples,)``."""
+
+    predictions: np.ndarray
+    margins: np.ndarray
+    radii: np.ndarray
+    disagreements: int
+    largest_deviation: float
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What turns a batch into radii.
+
+    Parameters
+    ----------
+    graph : the certified map from the data's units to the model's outputs.
+    logits : the value whose order decides.
+    pairwise : ``(K, K)`` constants of the logits' differences; ``(1, 1)`` for one logit.
+    runtime : the deployed model.
+    prepare : raw samples to what the deployed model is fed.
+    """
+
+    graph: Graph
+    logits: str
+    pairwise: np.ndarray
+    runtime: Runtime
+    prepare: Callable[[np.ndarray], np.ndarray]
+
+    def judge(self, x: np.ndarray, labels: np.ndarray, progress: Progress = silent) -> Judged:
+        """Predictions, margins and radii of samples ``(N, *sample_shape)`` in the data's units."""
+        evaluator = RoundedEvaluator(self.graph)
+        parts, disagreements, deviation = [], 0, 0.0
+        for start in range(0, len(x), BATCH):
+            raw = x[start : start + BATCH]
+            deployed = self.runtime.run(self.prepare(raw))
+            batch = torch.from_numpy(raw.astype(np.float64)).to(self.graph.device)
+            wanted = (self.logits, self.graph.output)
+            evaluation = evaluator.run(batch, wanted)
+            outputs = evaluation.values[self.graph.output].cpu().numpy()
+            logits = evaluation.values[self.logits]
+            error = evaluation.errors[self.logits]
+            deviation = max(deviation, self._deviation(deployed, outputs, start))
+            predicted = self._decide(deployed)
+            part = self._radii(logits, error, predicted)
+            disagreements += int(np.count_nonzero(part[2] != predicted))
+            wrong = predicted != labels[start : start + BATCH]
+            margins, radii = part[0], np.where(wrong, 0.0, part[1])
+            parts.append((predicted, margins, radii))
+            progress("certifying", min(1.0, (start + BATCH) / len(x)))
+        predictions, margins, radii = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Judged(predictions, margins, radii, disagreements, deviation)
+
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        if outputs.shape[1] > 1:
+            return np.asarray(outputs.argmax(1), dtype=np.int64)
+        threshold = 0.0 if self.logits == self.graph.output else 0.5
+        return (outputs[:, 0] > threshold).astype(np.int64)
+
+    def _deviation(self, deployed: np.ndarray, ours: np.ndarray, start: int) -> float:
+        """Largest relative difference; an error when it cannot be rounding."""
+        if deployed.shape != ours.shape:
+            raise InputError(
+                self.graph.name, f"ONNX Runtime returns shape {deployed.shape}, not {ours.shape}"
+            )
+        scale = max(float(np.abs(ours).max(initial=0.0)), 1e-30)
+        off = np.abs(deployed - ours).max(1) / scale
+        worst = int(off.argmax())
+        if not off[worst] <= DEVIATION:
+            raise SoundnessError(
+                f"{self.graph.name}, sample {start + worst}",
+                f"ONNX Runtime's outputs differ from the graph's by {off[worst]:.2g} relative",
+                "the samples of a batch may depend on each other, or lipcert misreads the model; "
+                "please report it",
+            )
+        return float(off[worst])
+
+    def _radii(
+        self, logits: Tensor, error: float, predicted: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Margins, radii and decisions of the real-arithmetic logits, rounded inward."""
+        values = logits.cpu().numpy()
+        if values.shape[1] == 1:
+            margin = np.maximum(np.abs(values[:, 0]) - add_up(error, 0.0), 0.0)
+            decided = (values[:, 0] > 0.0).astype(np.int64)
+            radius = _divide_down(margin, np.full_like(margin, self.pairwise[0, 0]))
+        else:
+            decided = values.argmax(1)
+            chosen = values[np.arange(len(values)), decided]
+            gaps = chosen[:, None] - values
+            slack = mul_up(error, 1.4142135623730952)
+            size = np.abs(values).max(1, keepdims=True)
+            gaps = np.maximum(gaps - slack - size * 4.5e-16, 0.0)
+            others = np.arange(values.shape[1])[None, :] != decided[:, None]
+            ratios = _divide_down(gaps, self.pairwise[decided])
+            radius = np.where(others, ratios, np.inf).min(1)
+            margin = np.where(others, gaps, np.inf).min(1)
+        agreed = decided == predicted
+        return np.where(agreed, margin, 0.0), np.where(agreed, radius, 0.0), decided
+
+
+def _divide_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Lower bounds of ``a / b`` for non-negative a and b; infinite where b is 0 and a is not."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = np.nextafter(a / b, 0.0)
+    return np.where(a > 0.0, np.where(b == 0.0, np.inf, quotient), 0.0)
+
+
+def count_certified(radii: np.ndarray, eps: Sequence[tuple[float, str]]) -> tuple[CertifiedAt, ...]:
+    """Exact counts of radii above each ε."""
+    return tuple(
+        CertifiedAt(value, text, int(np.count_nonzero(radii > value))) for value, text in eps
+    )
+
+
+def parse_eps(text: str) -> float:
+    """An ε such as ``0.5``, ``1e-2`` or ``36/255``, rounded upward.  Raises InputError."""
+    from fractions import Fraction
+
+    try:
+        numerator, _, denominator = text.partition("/")
+        exact = Fraction(numerator.strip()) / Fraction(denominator.strip() or "1")
+        value = float(exact)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise InputError(
+            f"--eps {text!r}", "is not a number", "write a number or a fraction such as 36/255"
+        ) from error
+    if Fraction(value) < exact:
+        value = math.nextafter(value, math.inf)
+    if value < 0.0:
+        raise InputError(f"--eps {text!r}", "is negative", "a perturbation has a size of 0 or more")
+    return value
+
+
+def elapsed(since: float) -> float:
+    """Seconds since a ``time.perf_counter()`` reading."""
+    return time.perf_counter() - since

@@ -1,0 +1,108 @@
+"""What a certification run found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lipcert.bounds.result import LipschitzBound
+
+
+@dataclass(frozen=True)
+class CertifiedAt:
+    """How many samples are certified at one ε.
+
+    ``eps_text`` is ε as it was written (such as ``36/255``), ``count`` the samples that are
+    correct and whose radius exceeds ε.
+    """
+
+    eps: float
+    eps_text: str
+    count: int
+
+
+@dataclass(frozen=True)
+class RadiusStatistics:
+    """Statistics of the radii, wrong predictions counting as zero, in the data's own units."""
+
+    mean: float
+    median: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, eq=False)
+class Certificates:
+    """Radii of a data set under a proven bound.
+
+    Parameters
+    ----------
+    samples, clean_correct : exact counts.
+    certified : one entry per ε, in the order asked for.
+    radii : ``(samples,)``; no perturbation of smaller norm changes a correct prediction, 0 where
+        the prediction is wrong.
+    predictions, labels : ``(samples,)``, predictions being ONNX Runtime's.
+    margins : ``(samples,)``, proven differences of the two highest logits (or ``|y|``).
+    bound : the Lipschitz bound behind the radii, pairwise constants included.
+    disagreements : samples that ONNX Runtime and real arithmetic classify differently; they
+        have radius 0.
+    norm : of the perturbation; ``units`` says in what it is measured.
+    """
+
+    samples: int
+    clean_correct: int
+    certified: tuple[CertifiedAt, ...]
+    radii: np.ndarray
+    predictions: np.ndarray
+    labels: np.ndarray
+    margins: np.ndarray
+    bound: LipschitzBound
+    disagreements: int
+    norm: str
+    units: str
+    data: str
+    data_sha256: str
+    seconds: float
+    normalization: dict[str, tuple[float, ...]] | None = None
+    input_range: tuple[float, float] | None = None
+    largest_deviation: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def radius(self) -> RadiusStatistics:
+        """Mean, median, smallest and largest radius."""
+        radii = np.minimum(self.radii, np.finfo(np.float64).max)
+        if not len(radii):
+            return RadiusStatistics(math.nan, math.nan, math.nan, math.nan)
+        mean = float(np.mean(self.radii)) if np.isfinite(self.radii).all() else math.inf
+        return RadiusStatistics(
+            mean, float(np.median(radii)), float(radii.min()), float(self.radii.max())
+        )
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of correct predictions."""
+        return self.clean_correct / self.samples
+
+    def certified_accuracy(self, eps: float) -> float:
+        """Share of samples that are correct with a radius above ``eps``."""
+        return int(np.count_nonzero(self.radii > eps)) / self.samples
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.bound.model} on {self.data}: {self.samples} samples, "
+            f"{self.clean_correct} correct ({self.clean_accuracy:.1%})"
+        ]
+        lines += [
+            f"  certified at {entry.eps_text} ({self.norm}): {entry.count}/{self.samples} "
+            f"({entry.count / self.samples:.1%})"
+            for entry in self.certified
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from lipcert.reports.notebook import certificate_table
+
+        return certificate_table(self)
