@@ -19,6 +19,7 @@ from lipcert.bounds.context import silent
 from lipcert.bounds.result import Constants
 from lipcert.certification.certificates import Judge, count_certified, elapsed, parse_eps
 from lipcert.certification.data import Dataset, check_labels, check_layout, check_range, load_dataset
+from lipcert.certification.evaluation import RoundedEvaluator
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.result import Certificates
 from lipcert.certification.runtime import Runtime
@@ -292,7 +293,7 @@ def certify(
     if not result.is_finite:
         raise UnboundedError(graph.name, f"no finite {norm} bound: {result.obstacle}")
     judge = Judge(
-        certified.to(_device(device)),
+        RoundedEvaluator(certified.to(_device(device))),
         logits_of(certified),
         np.asarray(result.pairwise if classes > 1 else [[result.value]], dtype=np.float64),
         Runtime(graph, deployed, output=graph.file_output),

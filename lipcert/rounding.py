@@ -41,7 +41,7 @@ def sub_down(a: float, b: float) -> float:
 def mul_up(*factors: float) -> float:
     """Upper bound of the product of non-negative ``factors``; zero annihilates infinity."""
     if any(factor == 0.0 for factor in factors):
-        return 0.0
+        return math.nan if any(math.isnan(factor) for factor in factors) else 0.0
     product = 1.0
     for factor in factors:
         product = up(product * factor) if product != 1.0 and factor != 1.0 else product * factor
@@ -59,8 +59,8 @@ def div_down(a: float, b: float) -> float:
 
 
 def sqrt_up(x: float) -> float:
-    """Upper bound of the square root of ``x >= 0``."""
-    return up(math.sqrt(x)) if x > 0.0 else 0.0
+    """Upper bound of the square root of ``x >= 0``; not a number stays so."""
+    return 0.0 if x <= 0.0 else up(math.sqrt(x))
 
 
 def root_up(x: float, doublings: int) -> float:

@@ -10,8 +10,9 @@ from lipcert.bounds.context import DUAL_EXPONENT, BoundContext
 from lipcert.bounds.result import METHODS, Constants
 from lipcert.bounds.rows import Rows, pull_back
 from lipcert.operators import Norms
-from lipcert.rounding import gamma, mul_up
+from lipcert.rounding import add_up, gamma, mul_up
 from lipcert.signals import SignalForm, Stage
+from lipcert.spectral.tensors import power_of_two_scale
 
 
 def slope_constant(stage: Stage, norm: str) -> float:
@@ -53,12 +54,14 @@ def pairwise_constants(
     """
     total: np.ndarray | None = None
     for signal, part in rows.items():
-        distances = torch.cdist(
-            part.matrix[None], part.matrix[None], p=DUAL_EXPONENT[norm],
-            compute_mode="donot_use_mm_for_euclid_dist",
+        scale = power_of_two_scale(part.matrix)
+        scaled = (part.matrix / scale)[None]
+        distances = scale * torch.cdist(
+            scaled, scaled, p=DUAL_EXPONENT[norm], compute_mode="donot_use_mm_for_euclid_dist"
         )[0]
         slack = 1.0 + 4.0 * gamma(part.matrix.shape[1] + 4)
-        off = mul_up(part.row_error_in(norm), 1.4142135623730952)
+        underflow = mul_up(scale, 1e-140 * part.matrix.shape[1])
+        off = add_up(mul_up(part.row_error_in(norm), 1.4142135623730952), underflow)
         weighted = (distances.cpu().numpy() * slack + off) * constants[signal] * (1.0 + 4e-16)
         total = weighted if total is None else (total + weighted) * (1.0 + 4e-16)
     assert total is not None

@@ -20,7 +20,7 @@ from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import METHODS, Constants
 from lipcert.bounds.rows import Rows, pull_back
 from lipcert.operators import Shape
-from lipcert.rounding import add_up, gamma, mul_up, sqrt_up
+from lipcert.rounding import SMALLEST_NORMAL, add_up, gamma, mul_up, sqrt_up
 from lipcert.signals import SignalForm, Terms
 from lipcert.spectral.norms import EIGENVALUE_BOUNDS
 from lipcert.spectral.proof import largest_estimate
@@ -30,8 +30,12 @@ MAX_ROWS = 4096
 """Most outputs of one stage whose rows are formed."""
 MAX_ELEMENTS = 1 << 26
 """Most elements in the rows of one stage, over all signals: half a gigabyte."""
+ROW_WORK = 2.5
+"""Work on rows, over all stages, in multiples of what one explicit operator may take."""
 WEIGHT_STEPS = 30
 """Steps of the fixed-point iteration for the weights of a joint operator."""
+SMALL_SIDE = 64
+"""Outputs up to which that iteration computes eigenvectors exactly."""
 
 
 @METHODS.register("averaged")
@@ -86,7 +90,7 @@ def _chosen_stages(form: SignalForm, context: BoundContext) -> set[int]:
     chosen, spent = set(), 0.0
     for work, k in sorted(costs):
         spent += work
-        if spent <= context.settings.max_work:
+        if spent <= ROW_WORK * context.settings.max_work:
             chosen.add(k)
     return chosen
 
@@ -105,7 +109,7 @@ def _row_work(form: SignalForm, k: int, terms: Terms) -> float | None:
     below = form.stages[: k - 1]
     one_pass = sum(A.cost for A in terms.values())
     one_pass += sum(A.cost for stage in below for A in stage.terms.values())
-    return count * one_pass + 4.0 * count * count * sizes + float(count) ** 3
+    return count * one_pass + 2.0 * count * count * sizes + float(count) ** 3
 
 
 def _rows(
@@ -167,17 +171,23 @@ def _joint_norm(
     live = {k: part for k, part in rows.items() if constants[k] > 0.0}
     if not all(math.isfinite(constants[k]) for k in live):
         return math.inf
-    grams, errors, remaining = [], [], 0.0
-    for k, part in live.items():
-        scaled = part.matrix * constants[k]
+    remaining = add_up(*(mul_up(part.error, constants[k]) for k, part in live.items()))
+    underflow = mul_up(SMALLEST_NORMAL, float(sum(part.matrix.numel() for part in live.values())))
+    remaining = add_up(remaining, underflow)
+    weighted = [part.matrix * constants[k] for k, part in live.items()]
+    unit = max((power_of_two_scale(matrix) for matrix in weighted if bool(matrix.any())), default=0.0)
+    if unit == 0.0:
+        return remaining
+    grams, errors = [], []
+    for part, matrix in zip(live.values(), weighted, strict=True):
+        scaled = matrix / unit  # against over- and underflow of the squares
         grams.append(scaled @ scaled.T)
         size = float(frobenius_up(scaled[None]))
         errors.append(mul_up(size, size, gamma(part.matrix.shape[1] + 6)))
-        remaining = add_up(remaining, mul_up(part.error, constants[k]))
     stack = torch.stack(grams)
     weights = _joint_weights(stack)
     if weights is None:
-        return 0.0 if not bool(stack.any()) else math.inf
+        return math.inf
     total = (stack / weights[:, None, None]).sum(0)
     total = (total + total.T) / 2.0
     shares = [float(weight) for weight in weights]
@@ -186,7 +196,7 @@ def _joint_norm(
     scale = power_of_two_scale(total)
     eigenvalue = EIGENVALUE_BOUNDS[context.settings.spectral](total[None] / scale)
     value = sqrt_up(add_up(mul_up(max(eigenvalue, 0.0), scale), error))
-    return add_up(mul_up(value, sqrt_up(add_up(*shares))), remaining)
+    return add_up(mul_up(value, sqrt_up(add_up(*shares)), unit), remaining)
 
 
 def _joint_weights(stack: Tensor) -> Tensor | None:
@@ -204,25 +214,27 @@ def _joint_weights(stack: Tensor) -> Tensor | None:
     weights = (weights / weights.sum()).clamp(min=floor)
     weights = weights / weights.sum()
     best, best_value = weights, math.inf
+    small = stack.shape[1] <= SMALL_SIDE
     top = torch.ones(stack.shape[1], dtype=stack.dtype, device=stack.device)
-    for _ in range(WEIGHT_STEPS):
-        value, top = _top_eigenvector((stack / weights[:, None, None]).sum(0), top)
+    for _ in range(WEIGHT_STEPS if small else WEIGHT_STEPS // 4):
+        top = _top_eigenvector(stack, weights, top, exactly=small)
+        sizes = (stack @ top) @ top
+        value = float((sizes / weights).sum())
         if value < best_value:
             best, best_value = weights, value
-        target = torch.einsum("i,kij,j->k", top, stack, top).clamp(min=0.0).sqrt()
+        target = sizes.clamp(min=0.0).sqrt()
         target = target / target.sum().clamp(min=1e-300)
         weights = (weights * target).sqrt().clamp(min=floor)
         weights = weights / weights.sum()
     return best
 
 
-def _top_eigenvector(matrix: Tensor, start: Tensor) -> tuple[float, Tensor]:
-    """Largest eigenvalue and its vector, by a few power steps from ``start`` when large."""
-    if matrix.shape[0] <= 64:
-        values, vectors = torch.linalg.eigh(matrix)
-        return float(values[-1]), vectors[:, -1]
+def _top_eigenvector(stack: Tensor, weights: Tensor, start: Tensor, *, exactly: bool) -> Tensor:
+    """Top eigenvector of ``Σ G_k / p_k``, by a few power steps from ``start`` when large."""
+    if exactly:
+        return torch.linalg.eigh((stack / weights[:, None, None]).sum(0)).eigenvectors[:, -1]
     v = start
-    for _ in range(12):
-        v = matrix @ v
+    for _ in range(4):
+        v = ((stack @ v) / weights[:, None]).sum(0)
         v = v / v.norm().clamp(min=1e-300)
-    return float(v @ (matrix @ v)), v
+    return v

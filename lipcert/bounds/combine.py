@@ -13,7 +13,7 @@ from lipcert.rounding import add_up, hypot_up, mul_up, sqrt_up
 from lipcert.signals import Terms
 from lipcert.spectral.explicit import explicit_work, output_gram
 from lipcert.spectral.norms import EIGENVALUE_BOUNDS
-from lipcert.spectral.tensors import power_of_two_scale
+from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
 
 
 def combine(terms: Terms, constants: Mapping[int, float], context: BoundContext) -> float:
@@ -62,9 +62,9 @@ def _joint(
         part, off = output_gram(operator.to(context.device), context.device)
         weight = constants[j] * (constants[j] / parts[j])  # ℓ²/τ² with τ² = ‖A‖ℓ
         gram += weight * part
-        largest = mul_up(context.norm_of(operator).value, context.norm_of(operator).value)
-        error = add_up(error, mul_up(weight * (1.0 + 1e-14), add_up(off, mul_up(largest, 1e-14))))
+        error = add_up(error, mul_up(weight * (1.0 + 1e-14), off))
         budget = add_up(budget, parts[j])
+    error = add_up(error, mul_up(float(frobenius_up(gram)), 2.0**-50 * len(live)))
     scale = power_of_two_scale(gram)
     eigenvalue = mul_up(EIGENVALUE_BOUNDS[context.settings.spectral](gram / scale), scale)
     return mul_up(sqrt_up(add_up(max(eigenvalue, 0.0), error)), sqrt_up(budget))

@@ -49,7 +49,7 @@ class BoundContext:
         """A bound of the spectral norm: the proven one where at hand, else a cheap one."""
         if self.norm == "l2":
             return self.norm_of(operator).value
-        return (operator.absolute_norms + operator.error).l2
+        return (operator.absolute_norms + operator.evaluation_error).l2
 
     @property
     def device(self) -> torch.device:

@@ -101,7 +101,9 @@ def _pull_terms(
         moved = operator.to(context.device)
         image = moved.adjoint(cotangent.reshape(cotangent.shape[0], *operator.out_shape))
         own = add_up(
-            mul_up(context.gain_of(operator), error), mul_up(operator.evaluation_error.l2, size)
+            mul_up(context.gain_of(operator), error),
+            mul_up(operator.evaluation_error.l2, size),
+            mul_up(operator.underflow, float(len(cotangent))),
         )
         if signal in pulled:
             image = pulled[signal] + image

@@ -17,7 +17,7 @@ from lipcert.certification.result import CertifiedAt
 from lipcert.certification.runtime import Runtime
 from lipcert.errors import InputError, SoundnessError
 from lipcert.graph import Graph
-from lipcert.rounding import add_up, mul_up
+from lipcert.rounding import mul_up
 
 BATCH = 256
 """Samples evaluated at once."""
@@ -42,29 +42,33 @@ class Judge:
 
     Parameters
     ----------
-    graph : the certified map from the data's units to the model's outputs.
+    evaluator : of the certified map, from the data's units to the model's outputs.
     logits : the value whose order decides.
     pairwise : ``(K, K)`` constants of the logits' differences; ``(1, 1)`` for one logit.
     runtime : the deployed model.
     prepare : raw samples to what the deployed model is fed.
     """
 
-    graph: Graph
+    evaluator: RoundedEvaluator
     logits: str
     pairwise: np.ndarray
     runtime: Runtime
     prepare: Callable[[np.ndarray], np.ndarray]
 
+    @property
+    def graph(self) -> Graph:
+        """The certified map."""
+        return self.evaluator.graph
+
     def judge(self, x: np.ndarray, labels: np.ndarray, progress: Progress = silent) -> Judged:
         """Predictions, margins and radii of samples ``(N, *sample_shape)`` in the data's units."""
-        evaluator = RoundedEvaluator(self.graph)
         parts, disagreements, deviation = [], 0, 0.0
         for start in range(0, len(x), BATCH):
             raw = x[start : start + BATCH]
             deployed = self.runtime.run(self.prepare(raw))
             batch = torch.from_numpy(raw.astype(np.float64)).to(self.graph.device)
             wanted = (self.logits, self.graph.output)
-            evaluation = evaluator.run(batch, wanted)
+            evaluation = self.evaluator.run(batch, wanted)
             outputs = evaluation.values[self.graph.output].cpu().numpy()
             logits = evaluation.values[self.logits]
             error = evaluation.errors[self.logits]
@@ -109,7 +113,7 @@ class Judge:
         """Margins, radii and decisions of the real-arithmetic logits, rounded inward."""
         values = logits.cpu().numpy()
         if values.shape[1] == 1:
-            margin = np.maximum(np.abs(values[:, 0]) - add_up(error, 0.0), 0.0)
+            margin = np.maximum(np.nextafter(np.abs(values[:, 0]) - error, -np.inf), 0.0)
             decided = (values[:, 0] > 0.0).astype(np.int64)
             radius = _divide_down(margin, np.full_like(margin, self.pairwise[0, 0]))
         else:
@@ -118,7 +122,7 @@ class Judge:
             gaps = chosen[:, None] - values
             slack = mul_up(error, 1.4142135623730952)
             size = np.abs(values).max(1, keepdims=True)
-            gaps = np.maximum(gaps - slack - size * 4.5e-16, 0.0)
+            gaps = np.maximum(gaps - slack - size * 9e-16, 0.0)
             others = np.arange(values.shape[1])[None, :] != decided[:, None]
             ratios = _divide_down(gaps, self.pairwise[decided])
             radius = np.where(others, ratios, np.inf).min(1)

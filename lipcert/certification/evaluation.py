@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lipcert.graph import Affine, Graph, Node, Total
-from lipcert.rounding import UNIT_ROUNDOFF, add_up, mul_up
+from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF, add_up, mul_up
 from lipcert.spectral import NORMS, NormSettings
+from lipcert.spectral.tensors import power_of_two_scale
 
 CHEAP = NormSettings(max_side=512, max_work=2e9)
 """Norms that carry rounding errors need not be tight."""
@@ -69,14 +71,19 @@ class RoundedEvaluator:
         out = sizes[node.output]
         operation = node.operation
         if isinstance(operation, Affine):
-            own = mul_up(operation.operator.evaluation_error.l2, sizes[node.inputs[0]])
+            operator = operation.operator
+            own = mul_up(operator.evaluation_error.l2, sizes[node.inputs[0]])
+            own = add_up(own, operator.underflow)
             if operation.bias is not None:
                 own = add_up(own, operation.bias_error, mul_up(2.0 * UNIT_ROUNDOFF, out))
         elif isinstance(operation, Total):
             total = add_up(*(sizes[name] for name in node.inputs))
             own = mul_up(len(node.inputs) * 2.0 * UNIT_ROUNDOFF, total)
         else:
-            own = mul_up(operation.ulps * 2.0 * UNIT_ROUNDOFF, out)
+            # relative to the input too: x·Φ(x) far left of zero is what is left of a cancellation
+            reach = add_up(out, *(mul_up(gain, sizes[name]) for name in node.inputs))
+            own = mul_up(operation.ulps * 2.0 * UNIT_ROUNDOFF, reach)
+            own = add_up(own, operation.ulps * SMALLEST_NORMAL * math.prod(node.shape))
         return add_up(mul_up(gain, before), own)
 
 
@@ -85,4 +92,8 @@ def largest_norm(batch: Tensor) -> float:
     if not batch.numel():
         return 0.0
     flat = batch.reshape(batch.shape[0], -1)
-    return float(torch.linalg.vector_norm(flat, dim=1).max()) * (1.0 + 1e-9)
+    size = float(torch.linalg.vector_norm(flat, dim=1).max())
+    if 1e-140 < size < 1e140:
+        return size * (1.0 + 1e-9)
+    scale = power_of_two_scale(flat)  # against over- and underflow of the squares
+    return mul_up(float(torch.linalg.vector_norm(flat / scale, dim=1).max()), scale, 1.0 + 1e-9)

@@ -2,7 +2,14 @@
 
 from lipcert.nonlinear.activations import ACTIVATIONS, Activation, PRelu, Unbounded
 from lipcert.nonlinear.base import Nonlinearity, Slopes
-from lipcert.nonlinear.normalisation import LogSoftmax, Product, RootMeanSquare, Softmax
+from lipcert.nonlinear.normalisation import (
+    LogSoftmax,
+    MaskedSoftmax,
+    Product,
+    RootMeanSquare,
+    Softmax,
+)
+from lipcert.nonlinear.piecewise import PiecewiseLinear
 from lipcert.nonlinear.pooling import Extremes, GroupMax, GroupSort, Larger, MaxMin, MaxPool
 
 __all__ = [
@@ -13,10 +20,12 @@ __all__ = [
     "GroupSort",
     "Larger",
     "LogSoftmax",
+    "MaskedSoftmax",
     "MaxMin",
     "MaxPool",
     "Nonlinearity",
     "PRelu",
+    "PiecewiseLinear",
     "Product",
     "RootMeanSquare",
     "Slopes",

@@ -4,19 +4,20 @@ The extrema of the smooth ones are given to ten digits and widened in the last; 
 derivative against its interval.
 """
 
+# ruff: noqa: D102 - methods are documented in Nonlinearity
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from lipcert.nonlinear.base import Nonlinearity, Slopes, same
 from lipcert.operators import Norms, Shape
 from lipcert.registry import Registry
-from lipcert.rounding import mul_up, up
+from lipcert.rounding import mul_up
 
 Function = Callable[[Tensor], Tensor]
 
@@ -137,7 +138,7 @@ def softplus() -> Activation:
 @ACTIVATIONS.register("Softsign")
 def softsign() -> Activation:
     """``x / (1 + |x|)``."""
-    return Activation("Softsign", F.softsign, 0.0, 1.0)
+    return Activation("Softsign", functional.softsign, 0.0, 1.0)
 
 
 @ACTIVATIONS.register("Elu")
@@ -175,14 +176,14 @@ def selu(alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805) -
 @ACTIVATIONS.register("Gelu")
 def gelu() -> Activation:
     """``x Φ(x)`` with the normal distribution function Φ."""
-    return Activation("Gelu", F.gelu, -GELU_EXCESS, 1.0 + GELU_EXCESS)
+    return Activation("Gelu", functional.gelu, -GELU_EXCESS, 1.0 + GELU_EXCESS)
 
 
 @ACTIVATIONS.register("TanhGelu")
 def tanh_gelu() -> Activation:
     """``x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))``."""
     return Activation(
-        "TanhGelu", lambda x: F.gelu(x, approximate="tanh"),
+        "TanhGelu", lambda x: functional.gelu(x, approximate="tanh"),
         -TANH_GELU_EXCESS, 1.0 + TANH_GELU_EXCESS,
     )
 
@@ -198,7 +199,7 @@ def silu(alpha: float = 1.0) -> Activation:
 @ACTIVATIONS.register("Mish")
 def mish() -> Activation:
     """``x · tanh(softplus(x))``."""
-    return Activation("Mish", F.mish, *MISH_SLOPES)
+    return Activation("Mish", functional.mish, *MISH_SLOPES)
 
 
 @ACTIVATIONS.register("HardSigmoid")
@@ -266,64 +267,7 @@ def error_function() -> Activation:
     return Activation("Erf", torch.erf, 0.0, TWO_OVER_ROOT_PI)
 
 
-def scaled_gelu(gain: float, offset: float, rate: float) -> Activation:
-    """``gain · x · (offset + erf(rate · x))``: Gelu in whatever way it was written out.
-
-    With u = rate·x the slope is ``gain (offset + erf u + 2u/√π e^{−u²})``, whose last two terms
-    range over ±(1 + 2e), e the excess of Gelu.
-    """
-    swing = up(1.0 + 2.0 * GELU_EXCESS)
-    ends = sorted((gain * (offset - swing), gain * (offset + swing)))
-    return Activation(
-        "Gelu", lambda x: gain * x * (offset + torch.erf(rate * x)), _lower(ends), _higher(ends)
-    )
-
-
-def scaled_silu(gain: float, rate: float) -> Activation:
-    """``gain · x · sigmoid(rate · x)``."""
-    ends = sorted((-gain * SILU_EXCESS, gain * (1.0 + SILU_EXCESS)))
-    return Activation(
-        "Silu", lambda x: gain * x * torch.sigmoid(rate * x), _lower(ends), _higher(ends)
-    )
-
-
-def scaled_tanh_gelu(gain: float, linear: float, cubic: float) -> Activation:
-    """``gain · x · (1 + tanh(linear·x + cubic·x³))`` near the tanh form of Gelu.
-
-    The caller has checked that both rates are those of Gelu within 1e-5; the interval is
-    widened by 1e-3 for that.
-    """
-    ends = sorted((-2.0 * gain * (TANH_GELU_EXCESS + 1e-3), 2.0 * gain * (1.001 + TANH_GELU_EXCESS)))
-    return Activation(
-        "TanhGelu", lambda x: gain * x * (1.0 + torch.tanh(linear * x + cubic * x**3)),
-        _lower(ends), _higher(ends),
-    )
-
-
-def scaled_hard_swish(gain: float, alpha: float, beta: float) -> Activation:
-    """``gain · x · clip(alpha x + beta, 0, 1)``, alpha > 0.
-
-    Between the corners the slope is ``gain (2 alpha x + beta)``, from −beta to 2 − beta; outside
-    it is 0 or gain.
-    """
-    ends = [0.0, gain, -gain * beta, gain * (2.0 - beta)]
-    return Activation(
-        "HardSwish", lambda x: gain * x * (alpha * x + beta).clamp(0.0, 1.0),
-        _lower(ends), _higher(ends),
-    )
-
-
-def scaled_mish(gain: float) -> Activation:
-    """``gain · x · tanh(softplus(x))``."""
-    ends = sorted((gain * MISH_SLOPES[0], gain * MISH_SLOPES[1]))
-    return Activation("Mish", lambda x: gain * F.mish(x), _lower(ends), _higher(ends))
-
-
-def _lower(ends: list[float]) -> float:
-    """The lowest of computed slopes, widened by far more than their rounding."""
-    return min(ends) - 1e-12 * max(abs(end) for end in ends)
-
-
-def _higher(ends: list[float]) -> float:
-    """The highest of computed slopes, widened by far more than their rounding."""
-    return max(ends) + 1e-12 * max(abs(end) for end in ends)
+@ACTIVATIONS.register("LogSigmoid")
+def log_sigmoid() -> Activation:
+    """``log(1 / (1 + e^−x))``."""
+    return Activation("LogSigmoid", functional.logsigmoid, 0.0, 1.0)

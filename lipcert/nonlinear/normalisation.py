@@ -1,5 +1,6 @@
 """Softmax and the divisions of normalisation layers."""
 
+# ruff: noqa: D102 - methods are documented in Nonlinearity
 from __future__ import annotations
 
 import math
@@ -10,11 +11,11 @@ from torch import Tensor
 from lipcert.nonlinear.base import Nonlinearity, same
 from lipcert.operators import Norms, Shape
 from lipcert.operators.indexing import exact_root
-from lipcert.rounding import div_up, mul_up, sqrt_up, up
+from lipcert.rounding import div_up, down, mul_up, sqrt_up, up
 
 
 class Softmax(Nonlinearity):
-    """Softmax along ``axes``: the Jacobian ``diag(p) − ppᵀ`` has norm at most 1/2 in l1, l2, linf."""
+    """Softmax along ``axes``: the Jacobian ``diag(p) − ppᵀ`` has l1, l2, linf norms up to 1/2."""
 
     name = "Softmax"
 
@@ -50,28 +51,72 @@ class LogSoftmax(Nonlinearity):
         return Norms(float(max(1, classes - 1)), exact_root(classes), 2.0)
 
 
-class RootMeanSquare(Nonlinearity):
-    """``x / √(mean(x²) + ε)`` over ``axes``: the division of layer and RMS normalisation.
+class MaskedSoftmax(Nonlinearity):
+    """Softmax along ``axes`` over the elements that are not ``hidden``; those give zero.
 
-    With s the root, the Jacobian is ``(I − xxᵀ/(n s²))/s``: norm 1/s ≤ 1/√ε in l2.  In l1 and
-    linf the rank-one part adds ``‖x‖₁‖x‖∞/(n s²) ≤ (√n + 1)/2``.
+    The same Jacobian on the visible elements and zeros elsewhere, so the same constants.
+    """
+
+    name = "MaskedSoftmax"
+
+    def __init__(self, axes: tuple[int, ...], hidden: Tensor) -> None:
+        self.axes = axes
+        self.hidden = hidden
+
+    def evaluate(self, *inputs: Tensor) -> Tensor:
+        x, axes = inputs[0].masked_fill(self.hidden, -math.inf), [axis + 1 for axis in self.axes]
+        return (x - torch.logsumexp(x, axes, keepdim=True)).exp()
+
+    def lipschitz(self, *shapes: Shape) -> Norms:
+        return same(0.5)
+
+    @property
+    def ulps(self) -> int:
+        return 1 << 20
+
+    def to(self, device: torch.device) -> MaskedSoftmax:
+        return MaskedSoftmax(self.axes, self.hidden.to(device))
+
+
+class RootMeanSquare(Nonlinearity):
+    """``x / max(√(gain·mean(x²) + ε) + offset, floor)`` over ``axes``: layer and RMS normalisation.
+
+    With s the root and d = s + offset the Jacobian is ``(I − gain·xxᵀ/(n s d))/d``, whose
+    eigenvalues lie in [0, 1/d] as gain·|x|²/n = s² − ε ≤ s d; where the floor is higher it is
+    ``I/floor``.  So the l2 constant is one over the least denominator.  In l1 and linf the
+    rank-one part adds ``‖x‖₁‖x‖∞/‖x‖₂² ≤ (√n + 1)/2``.
     """
 
     name = "RootMeanSquare"
 
-    def __init__(self, axes: tuple[int, ...], epsilon: float) -> None:
+    def __init__(
+        self, axes: tuple[int, ...], epsilon: float, *,
+        gain: float = 1.0, offset: float = 0.0, floor: float = 0.0,
+    ) -> None:
         self.axes = axes
         self.epsilon = epsilon
+        self.gain = gain
+        self.offset = offset
+        self.floor = floor
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
         axes = [axis + 1 for axis in self.axes]
         mean = inputs[0].square().mean(axes, keepdim=True)
-        return inputs[0] / (mean + self.epsilon).sqrt()
+        norm = (self.gain * mean + self.epsilon).sqrt() + self.offset
+        return inputs[0] / norm.clamp(min=self.floor)
+
+    @property
+    def least(self) -> float:
+        """A lower bound of the denominator, the parameters being known to one rounding."""
+        root = down(math.sqrt(max(0.0, down(self.epsilon)))) if self.epsilon > 0.0 else 0.0
+        offset = down(self.offset) if self.offset > 0.0 else 0.0
+        floor = down(self.floor) if self.floor > 0.0 else 0.0
+        return max(0.0, floor, down(root + offset) if root and offset else root + offset)
 
     def lipschitz(self, *shapes: Shape) -> Norms:
-        if self.epsilon <= 0.0:
+        if self.least == 0.0:
             return same(math.inf)
-        steepest = div_up(1.0, math.nextafter(math.sqrt(self.epsilon), 0.0))
+        steepest = div_up(1.0, self.least)
         group = math.prod(shapes[0][axis] for axis in self.axes)
         spread = mul_up(steepest, up(1.0 + up((sqrt_up(float(group)) + 1.0) / 2.0)))
         return Norms(spread, steepest, spread)
@@ -82,11 +127,11 @@ class RootMeanSquare(Nonlinearity):
 
     @property
     def obstacle(self) -> str:
-        return "" if self.epsilon > 0.0 else "divides by a norm that can be zero"
+        return "" if self.least > 0.0 else "divides by a norm that can be zero"
 
     @property
     def help(self) -> str:
-        return "" if self.epsilon > 0.0 else "add a positive epsilon under the root"
+        return "" if self.least > 0.0 else "add a positive epsilon to the norm"
 
 
 class Product(Nonlinearity):

@@ -1,18 +1,19 @@
 """Max-pooling, sorting and maxima: maps that select among their inputs."""
 
+# ruff: noqa: D102 - methods are documented in Nonlinearity
 from __future__ import annotations
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from lipcert.nonlinear.base import Nonlinearity
 from lipcert.operators import Norms, Shape
 from lipcert.operators.indexing import exact_root
 
-MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 class MaxPool(Nonlinearity):
@@ -44,7 +45,7 @@ class MaxPool(Nonlinearity):
         pads: list[int] = []
         for before, after in zip(reversed(self.pads_begin), reversed(self.pads_end), strict=True):
             pads += [before, after]
-        batch = F.pad(x.reshape(-1, *x.shape[2:]), pads, value=-math.inf)
+        batch = functional.pad(x.reshape(-1, *x.shape[2:]), pads, value=-math.inf)
         pool = MAX_POOL[len(self.kernel)]
         y = pool(batch, self.kernel, self.stride, 0, self.dilation)
         return y.reshape(*x.shape[:2], *y.shape[1:])
@@ -156,7 +157,8 @@ class Extremes(Nonlinearity):
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
         axes = [axis + 1 for axis in self.axes]
-        return torch.stack((inputs[0].amax(axes, keepdim=True), inputs[0].amin(axes, keepdim=True)), 1)
+        largest, smallest = inputs[0].amax(axes, keepdim=True), inputs[0].amin(axes, keepdim=True)
+        return torch.stack((largest, smallest), 1)
 
     def lipschitz(self, *shapes: Shape) -> Norms:
         return Norms(1.0, 1.0, 1.0)

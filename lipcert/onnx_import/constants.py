@@ -25,7 +25,7 @@ ULPS = 8.0
 
 
 class NotFiniteError(ValueError):
-    """A constant that is infinite, undefined or without a bounded error where a number is needed."""
+    """A constant that is infinite, undefined or of unbounded error where a number is needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,27 +103,53 @@ class Constant:
         return up(most * float(np.sqrt(np.square(ratios).sum())) * slack)
 
 
-def _ball(value: Array, radius: Array, *operands: Constant) -> Constant:
-    """A computed constant: one more rounding of the value, and of the radius itself."""
+def _ball(
+    value: Array, radius: Array, *operands: Constant, unrounded: bool = False
+) -> Constant:
+    """A computed constant: one more rounding of the value, and of the radius itself.
+
+    ``unrounded`` says that exact operands give exactly this value.
+    """
     names = tuple(dict.fromkeys(name for operand in operands for name in operand.sources))
+    if unrounded and all(operand.radius is None for operand in operands):
+        return Constant(np.asarray(value), None, names)
     rounded = (radius + UNIT_ROUNDOFF * np.abs(value)) * _UP + SMALLEST_NORMAL
     return Constant(value, rounded, names)
 
 
+def _sum_is_exact(a: Array, b: Array, total: Array) -> bool:
+    """Whether no rounding happened in ``total = a + b`` (Knuth's TwoSum gives the error)."""
+    with np.errstate(all="ignore"):
+        back = total - a
+        error = (a - (total - back)) + (b - back)
+    return bool(np.isfinite(total).all()) and not bool(np.any(error))
+
+
+def _product_is_exact(a: Array, b: Array, product: Array) -> bool:
+    """Whether ``product = a · b`` is exact because both factors are float32 numbers."""
+    with np.errstate(all="ignore"):
+        short = all(bool((x == x.astype(np.float32)).all()) for x in (a, b))
+    return short and bool(np.isfinite(product).all())
+
+
 def add(a: Constant, b: Constant) -> Constant:
     """``a + b``."""
-    return _ball(a.middle + b.middle, a.spread + b.spread, a, b)
+    value = np.asarray(a.middle + b.middle)
+    unrounded = _sum_is_exact(a.middle, b.middle, value)
+    return _ball(value, a.spread + b.spread, a, b, unrounded=unrounded)
 
 
 def subtract(a: Constant, b: Constant) -> Constant:
     """``a − b``."""
-    return _ball(a.middle - b.middle, a.spread + b.spread, a, b)
+    return add(a, Constant(-b.middle, b.radius, b.sources))
 
 
 def multiply(a: Constant, b: Constant) -> Constant:
     """``a · b``."""
     radius = np.abs(a.middle) * b.spread + a.spread * (np.abs(b.middle) + b.spread)
-    return _ball(a.middle * b.middle, radius * _UP, a, b)
+    value = np.asarray(a.middle * b.middle)
+    unrounded = _product_is_exact(a.middle, b.middle, value)
+    return _ball(value, radius * _UP, a, b, unrounded=unrounded)
 
 
 def divide(a: Constant, b: Constant) -> Constant:
@@ -133,7 +159,9 @@ def divide(a: Constant, b: Constant) -> Constant:
         clear = (np.abs(b.middle) - b.spread) * (1.0 - 8.0 * UNIT_ROUNDOFF)
         # ratios first: a product of small numbers could vanish before its division
         radius = (a.spread / clear + np.abs(quotient) * _UP * (b.spread / clear)) * _UP
-    return _ball(quotient, np.where(clear > 0.0, radius, np.inf), a, b)
+        product = quotient * b.middle
+    unrounded = _product_is_exact(quotient, b.middle, product) and bool((product == a.middle).all())
+    return _ball(quotient, np.where(clear > 0.0, radius, np.inf), a, b, unrounded=unrounded)
 
 
 def square_root(a: Constant) -> Constant:
@@ -142,7 +170,10 @@ def square_root(a: Constant) -> Constant:
         root = np.sqrt(a.middle)
         radius = np.where(a.spread > 0.0, np.minimum(a.spread / root, np.sqrt(a.spread)), 0.0)
         radius = np.where(a.middle - a.spread < 0.0, np.nan, radius)
-    return _ball(root, np.where(root > 0.0, radius * _UP, np.sqrt(a.spread) * _UP), a)
+        square = root * root
+    unrounded = _product_is_exact(root, root, square) and bool((square == a.middle).all())
+    radius = np.where(root > 0.0, radius * _UP, np.sqrt(a.spread) * _UP)
+    return _ball(root, radius, a, unrounded=unrounded)
 
 
 def matrix_product(a: Constant, b: Constant) -> Constant:

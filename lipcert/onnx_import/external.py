@@ -14,7 +14,7 @@ from lipcert.errors import InputError
 
 
 def read_external(model: onnx.ModelProto, path: Path, digest: hashlib._Hash) -> None:
-    """Bring external initialisers into ``model``; each file's bytes enter ``digest`` once, in order.
+    """Bring external tensors into ``model``; each file's bytes enter ``digest`` once, in order.
 
     Raises InputError for a location outside the model's folder, a link, a missing file, or a
     range that the file does not hold.

@@ -1,4 +1,4 @@
-"""Evaluating nodes whose inputs are all constants: weights computed in the graph, shape arithmetic."""
+"""Evaluating nodes whose inputs are all constants: computed weights and shape arithmetic."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import onnx
 from onnx import NodeProto
 from onnx.reference import ReferenceEvaluator
 
+from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.constants import AnyArray, Constant
 from lipcert.onnx_import.growth import expected_size
-from lipcert.onnx_import.scope import MAX_ELEMENTS, Attributes, Scope
+from lipcert.onnx_import.scope import Scope
 from lipcert.registry import Registry
 
 Folder = Callable[[NodeProto, list[Constant], Scope], Constant]
@@ -20,15 +21,21 @@ FOLDERS: Registry[Folder] = Registry("constant folder")
 """Arithmetic on real constants, with radii."""
 
 STRUCTURAL = frozenset(
-    """Concat ConstantOfShape Expand Flatten Gather GatherElements GatherND Identity Pad
-    Reshape Shape Size Slice Split Squeeze Tile Transpose Unsqueeze Where DepthToSpace SpaceToDepth
-    EyeLike OneHot ScatterND ScatterElements Compress Trilu ReverseSequence""".split()
+    [
+        "Concat", "ConstantOfShape", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
+        "Identity", "Pad", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile",
+        "Transpose", "Unsqueeze", "Where", "DepthToSpace", "SpaceToDepth", "EyeLike", "OneHot",
+        "ScatterND", "ScatterElements", "Compress", "Trilu", "ReverseSequence",
+    ]
 )
 """Operators that only move or create elements: folded with the reference implementation."""
 
 DECIDING = frozenset(
-    """Equal Greater GreaterOrEqual Less LessOrEqual And Or Not Xor IsNaN IsInf ArgMax ArgMin NonZero
-    Floor Ceil Round Sign Mod BitShift Unique TopK Cast CastLike""".split()
+    [
+        "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor",
+        "IsNaN", "IsInf", "ArgMax", "ArgMin", "NonZero", "Floor", "Ceil", "Round", "Sign", "Mod",
+        "BitShift", "Unique", "TopK", "Cast", "CastLike",
+    ]
 )
 """Operators whose result on real numbers may hang on their last bit: exact operands only."""
 
@@ -39,7 +46,7 @@ def fold(node: NodeProto, scope: Scope) -> list[Constant]:
     """The node's outputs as constants.  Raises UnsupportedError where rounding is not bounded."""
     operands = [scope.constants[name] if name else Constant(np.zeros(0)) for name in node.input]
     present = [operand for name, operand in zip(node.input, operands, strict=True) if name]
-    scope.create(expected_size(node, operands))
+    scope.allow(expected_size(node, operands), "a constant")
     real = any(operand.is_float for operand in present)
     if node.op_type in FOLDERS and real:
         with np.errstate(all="ignore"):
@@ -50,11 +57,18 @@ def fold(node: NodeProto, scope: Scope) -> list[Constant]:
             "fold constants when exporting (torch.onnx.export does by default)",
         )
     inexact = any(operand.radius is not None for operand in present)
+    if inexact and node.op_type == "Cast" and _casts_to_real(node):
+        return present  # real arithmetic does not round
     if inexact and node.op_type not in STRUCTURAL:
         raise scope.refuse("decides on a computed weight, which is known only up to rounding")
-    if node.op_type.startswith("Scatter") and Attributes(node, scope).text("reduction", "none") != "none":
+    if Attributes(node, scope).text("reduction", "none") != "none":
         raise scope.refuse("adds up constants while it scatters them", "export without reduction")
     return _reference(node, operands, scope)
+
+
+def _casts_to_real(node: NodeProto) -> bool:
+    to = next((a.i for a in node.attribute if a.name == "to"), 0)
+    return to in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 
 
 def _reference(node: NodeProto, operands: list[Constant], scope: Scope) -> list[Constant]:
@@ -105,5 +119,3 @@ def as_constant(
     real = np.asarray(value, dtype=np.float64)
     return Constant(real, None if radius is None else np.asarray(radius, np.float64), sources)
 
-
-__all__ = ["FOLDERS", "MAX_ELEMENTS", "Folder", "as_constant", "fold"]

@@ -49,7 +49,7 @@ def _tiled(node: NodeProto, operands: list[Constant]) -> float:
 
 def _range(node: NodeProto, operands: list[Constant]) -> float:
     start, stop, step = (float(operand.middle.reshape(-1)[0]) for operand in operands)
-    return (stop - start) / step if step else math.inf
+    return float((stop - start) / step) if step else math.inf
 
 
 def _padded(node: NodeProto, operands: list[Constant]) -> float:
@@ -71,12 +71,13 @@ def _one_hot(node: NodeProto, operands: list[Constant]) -> float:
 def _gathered(node: NodeProto, operands: list[Constant]) -> float:
     axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
     data, indices = operands[0].value, operands[1].value
-    return indices.size * data.size / max(1, data.shape[axis])
+    return float(indices.size * data.size / max(1, data.shape[axis]))
 
 
 def _gathered_slices(node: NodeProto, operands: list[Constant]) -> float:
     data, indices = operands[0].value, operands[1].value
-    return float(indices.size) * float(data.size)
+    depth = indices.shape[-1] if indices.ndim else 0
+    return indices.size / max(1, depth) * math.prod(float(n) for n in data.shape[depth:])
 
 
 def _multiplied(node: NodeProto, operands: list[Constant]) -> float:
@@ -97,10 +98,13 @@ ESTIMATES: dict[str, Estimate] = {
     "Gemm": _multiplied,
     "Concat": _sum_of_operands,
     **dict.fromkeys(
-        """Reshape Flatten Squeeze Unsqueeze Slice Split Transpose GatherElements ScatterND
-        ScatterElements Shape Size EyeLike DepthToSpace SpaceToDepth Compress ReduceSum ReduceMean
-        ReduceL2 ReduceSumSquare ReduceMax ReduceMin ReduceProd Constant CumSum NonZero TopK
-        Unique""".split(),
+        [
+            "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Transpose",
+            "GatherElements", "ScatterND", "ScatterElements", "Shape", "Size", "EyeLike",
+            "DepthToSpace", "SpaceToDepth", "Compress", "ReduceSum", "ReduceMean", "ReduceL2",
+            "ReduceSumSquare", "ReduceMax", "ReduceMin", "ReduceProd", "Constant", "CumSum",
+            "NonZero", "TopK", "Unique",
+        ],
         _sum_of_operands,
     ),
 }

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import NodeProto
 
 from lipcert.errors import LipcertError, UnsupportedError
@@ -17,6 +16,7 @@ from lipcert.graph import Affine, Node, Operation, Total
 from lipcert.nonlinear import Nonlinearity
 from lipcert.onnx_import.constants import Constant
 from lipcert.operators import (
+    Centring,
     Indexing,
     LinearOperator,
     Reshape,
@@ -26,8 +26,29 @@ from lipcert.operators import (
     is_identity,
 )
 
+Positions = NDArray[np.int64]
+"""Flat positions in a signal, −1 for zero."""
+
 MAX_ELEMENTS = 1 << 28
-"""Largest tensor that a model may ask for: 2 GiB of float64."""
+"""Largest tensor that a model may ask for, and all that it may compute: 2 GiB of float64."""
+
+SHARED_SIZE = 64
+"""Constants up to this many elements are compared by value when nodes are compared."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A value with jumps: its shape, and the refusal to raise where it is used as a signal."""
+
+    shape: Shape
+    refusal: LipcertError
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """Where a signal is really −∞ (a softmax's mask); it holds finite numbers there."""
+
+    hidden: NDArray[np.bool_]
 
 
 @dataclass
@@ -36,7 +57,8 @@ class Scope:
 
     Values are known by their ONNX names; a value is a constant (``constants``) or a signal
     (``shapes``), never both.  ``origins`` maps a value to the ONNX node that made it, ``names``
-    a value to an equal one met before.
+    a value to an equal one met before.  ``pending`` holds values that jump where their operands
+    cross a limit (comparisons, signs): they are no signals, but may become part of one.
     """
 
     opset: int
@@ -45,11 +67,17 @@ class Scope:
     nodes: list[Node] = field(default_factory=list)
     origins: dict[str, NodeProto] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, Pending] = field(default_factory=dict)
+    masked: dict[str, Masked] = field(default_factory=dict)
     batch: int = 1
+    narrow: bool = False
     label: str = ""
     onnx_type: str = ""
     named: set[str] = field(default_factory=set)
     _fresh: int = 0
+    _created: float = 0.0
+    _own: set[str] = field(default_factory=set)
+    _met: dict[tuple[object, ...], NodeProto] = field(default_factory=dict)
     _rearranged: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def enter(self, node: NodeProto, position: int) -> NodeProto:
@@ -61,9 +89,34 @@ class Scope:
             renamed.CopyFrom(node)
             renamed.input[:] = [self.names.get(name, name) for name in node.input]
             node = renamed
+        self._own.clear()
         for name in node.output:
             self.origins[name] = node
         return node
+
+    def repeats(self, node: NodeProto) -> bool:
+        """Whether a node does what an earlier one did; its outputs are then those of that one."""
+        key = (
+            node.op_type,
+            *(self._content(name) for name in node.input),
+            *sorted(item.SerializeToString(deterministic=True) for item in node.attribute),
+            len(node.output),
+        )
+        earlier = self._met.setdefault(key, node)
+        pairs = list(zip(node.output, earlier.output, strict=True))
+        if earlier is node or any(new and not old for new, old in pairs):
+            return False
+        for new, old in pairs:
+            if new:
+                self._same(self.names.get(old, old), new)
+        return True
+
+    def _content(self, name: str) -> object:
+        constant = self.constants.get(name)
+        if constant is None or constant.radius is not None or constant.value.size > SHARED_SIZE:
+            return name
+        value = constant.value
+        return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
 
     @property
     def place(self) -> str:
@@ -102,9 +155,25 @@ class Scope:
     def number(self, name: str, role: str) -> float:
         """A constant operand as one exact number."""
         constant = self.constant(name, role)
-        if constant.value.size != 1 or constant.radius is not None:
+        real = constant.value.dtype.kind not in "USO"
+        if constant.value.size != 1 or constant.radius is not None or not real:
             raise self.refuse(f"its {role} is not a single exact number")
-        return float(constant.middle.reshape(-1)[0])
+        number = float(constant.middle.reshape(-1)[0])
+        if math.isnan(number):
+            raise self.refuse(f"its {role} is not a number")
+        return number
+
+    def allow(self, elements: float, what: str) -> None:
+        """Refuse to build something of absurd size before any memory is taken for it."""
+        if not elements <= MAX_ELEMENTS:
+            finding = f"asks for {what} of {float(elements):.3g} elements"
+            raise self.refuse(finding, "export a smaller model")
+
+    def define(self, name: str, constant: Constant) -> None:
+        """Enter a computed constant; all of them together must stay within bounds."""
+        self._created += constant.value.size
+        self.allow(self._created, "constants")
+        self.constants[name] = constant
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -125,9 +194,9 @@ class Scope:
         parameters: tuple[str, ...] = (),
     ) -> str:
         """Append an operation and return the name of its output."""
-        if math.prod(shape) > MAX_ELEMENTS:
-            raise self.refuse(f"its output of shape {shape} has more than {MAX_ELEMENTS} elements")
+        self.allow(math.prod(shape), "a tensor")
         name = output if output is not None else self.fresh(self.label)
+        self._own.add(name)
         self.nodes.append(
             Node(self.label, self.onnx_type, operation, inputs, name, shape, parameters)
         )
@@ -143,16 +212,16 @@ class Scope:
         bias: Constant | None = None,
         parameters: tuple[str, ...] = (),
     ) -> str:
-        """Append ``A x + b``; a rearrangement met before is the earlier value."""
-        if isinstance(operator, Indexing) and bias is None:
-            if is_identity(operator):
-                return self._same(source, output)
-            key = _rearrangement_key(operator, source)
-            if key in self._rearranged:
-                return self._same(self._rearranged[key], output)
-            name = self.emit(Affine(operator), (source,), operator.out_shape, output)
-            self._rearranged[key] = name
-            return name
+        """Append ``A x + b``; a rearrangement or projection met before is the earlier value."""
+        if is_identity(operator) and bias is None:
+            return self._same(source, output)
+        key = _key_of(operator, source) if bias is None else None
+        if key is not None:
+            if key not in self._rearranged:
+                self._rearranged[key] = self.emit(
+                    Affine(operator), (source,), operator.out_shape, output
+                )
+            return self._same(self._rearranged[key], output)
         operation = Affine(operator)
         if bias is not None:
             operation = Affine(operator, bias.tensor(), self._bias_error(bias, operator.out_shape))
@@ -165,12 +234,14 @@ class Scope:
 
     def shift(self, bias: Constant, source: str, output: str | None = None) -> str:
         """Append ``x + b``, broadcasting either side."""
-        shape = tuple(np.broadcast_shapes(self.shape(source), bias.value.shape))
+        shape = self.common_shape(self.shape(source), bias.value.shape)
         return self.linear(identity(shape), self.broadcast(source, shape), output, bias=bias)
 
     def total(self, sources: list[str], output: str | None = None) -> str:
         """Append the sum of signals, broadcast to one shape."""
-        shape = tuple(np.broadcast_shapes(*(self.shape(source) for source in sources)))
+        shape = self.common_shape(*(self.shape(source) for source in sources))
+        if len(sources) == 1:
+            return self._same(sources[0], output)
         sources = [self.broadcast(source, shape) for source in sources]
         return self.emit(Total(), tuple(sources), shape, output)
 
@@ -181,14 +252,15 @@ class Scope:
         """Append a nonlinearity."""
         return self.emit(nonlinearity, tuple(sources), shape, output, parameters)
 
-    def rearrange(self, index: np.ndarray, source: str, output: str | None = None) -> str:
+    def rearrange(self, index: Positions, source: str, output: str | None = None) -> str:
         """Append a map that moves elements: flat input positions, −1 for zero."""
         table = torch.from_numpy(np.ascontiguousarray(index, dtype=np.int64))
         return self.linear(Indexing(table, self.shape(source)), source, output)
 
-    def positions(self, source: str) -> np.ndarray:
+    def positions(self, source: str) -> Positions:
         """Flat positions of a signal's elements, in its shape."""
         shape = self.shape(source)
+        self.allow(math.prod(shape), "a tensor")
         return np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
 
     def alias(self, source: str, output: str) -> None:
@@ -198,7 +270,9 @@ class Scope:
     def _same(self, source: str, output: str | None) -> str:
         if output is not None and output != source:
             self.names[output] = source
-            self.origins.pop(output, None)
+            node = self.origins.pop(output, None)
+            if node is not None and source in self._own:
+                self.origins[source] = node
         return source
 
     def reshape(self, source: str, shape: Shape, output: str | None = None) -> str:
@@ -209,56 +283,26 @@ class Scope:
         """The signal expanded to ``shape`` by ONNX's rules; itself when nothing changes."""
         if self.shape(source) == shape:
             return source
+        self.allow(math.prod(shape), "a tensor")
         return self.rearrange(np.broadcast_to(self.positions(source), shape), source)
 
+    def common_shape(self, *shapes: Shape) -> Shape:
+        """The shape that operands broadcast to, or a refusal."""
+        try:
+            return tuple(int(n) for n in np.broadcast_shapes(*shapes))
+        except ValueError as error:
+            raise self.refuse(f"its operands' shapes {shapes} do not broadcast") from error
 
-def _rearrangement_key(operator: Indexing, source: str) -> tuple[object, ...]:
-    """What makes two rearrangements of one signal the same."""
+
+def _key_of(operator: LinearOperator, source: str) -> tuple[object, ...] | None:
+    """What makes two rearrangements or projections of one signal the same; None for others."""
+    if isinstance(operator, Centring):
+        return ("centring", source, operator.axes)
+    if not isinstance(operator, Indexing):
+        return None
     if isinstance(operator, Reshape):
         return ("reshape", source, operator.out_shape)
     if isinstance(operator, Transpose):
         return ("transpose", source, operator.permutation)
     digest = hashlib.sha256(operator.index.contiguous().numpy().tobytes()).digest()
     return ("index", source, operator.out_shape, digest)
-
-
-class Attributes:
-    """A node's attributes, read with the type that the operator gives them."""
-
-    def __init__(self, node: NodeProto, scope: Scope) -> None:
-        self._scope = scope
-        self._values: dict[str, Any] = {}
-        for attribute in node.attribute:
-            try:
-                self._values[attribute.name] = onnx.helper.get_attribute_value(attribute)
-            except ValueError as error:
-                raise scope.refuse(f"attribute {attribute.name!r} cannot be read") from error
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
-    def integer(self, name: str, default: int) -> int:
-        """An INT attribute."""
-        return int(self._typed(name, default, int))
-
-    def number(self, name: str, default: float) -> float:
-        """A FLOAT attribute: the float32 that the file holds, exactly."""
-        return float(self._typed(name, default, float))
-
-    def text(self, name: str, default: str) -> str:
-        """A STRING attribute."""
-        value = self._typed(name, default.encode(), bytes)
-        return str(value.decode(errors="replace"))
-
-    def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        """An INTS attribute."""
-        values = self._typed(name, list(default), list)
-        if not all(isinstance(value, int) for value in values):
-            raise self._scope.refuse(f"attribute {name!r} does not hold integers")
-        return tuple(values)
-
-    def _typed(self, name: str, default: object, kind: type) -> Any:
-        value = self._values.get(name, default)
-        if not isinstance(value, kind):
-            raise self._scope.refuse(f"attribute {name!r} is not of type {kind.__name__}")
-        return value

@@ -118,17 +118,23 @@ class LinearOperator(abc.ABC):
 
     @cached_property
     def evaluation_error(self) -> Norms:
-        """Bounds of ``‖fl(A x) − A x‖ / ‖x‖`` for :meth:`apply`, ``A`` being the true operator.
+        """Bounds e with ``‖fl(A x) − A x‖ ≤ e‖x‖ + underflow`` for the true operator ``A``.
 
         Elementwise ``|fl(Ax) − Ax| ≤ γ_n |A||x|`` for any order of summation (Higham 2002, 3.5).
         The transpose of these bounds holds for :meth:`adjoint`.
         """
-        underflow = self.terms * SMALLEST_NORMAL * max(self.in_size, self.out_size, 1)
-        return (
-            self.absolute_norms.scaled(gamma(self.terms))
-            + self.error
-            + Norms(underflow, underflow, underflow)
-        )
+        return self.absolute_norms.scaled(gamma(self.terms)) + self.error
+
+    @cached_property
+    def underflow(self) -> float:
+        """What underflow can add to one :meth:`apply` or :meth:`adjoint`, in any of the norms."""
+        return self.terms * SMALLEST_NORMAL * max(self.in_size, self.out_size, 1)
+
+    @cached_property
+    def largest_gain(self) -> float:
+        """A bound of all three norms of what :meth:`apply` computes, at least 1."""
+        total = self.absolute_norms + self.evaluation_error
+        return max(1.0, total.l1, total.l2, total.linf)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({_dims(self.in_shape)} -> {_dims(self.out_shape)})"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lipcert.operators.base import ZERO_NORMS, LinearOperator, Norms, Shape
 from lipcert.operators.indexing import Reshape
+from lipcert.rounding import add_up, mul_up
 
 
 class Composed(LinearOperator):
@@ -48,6 +49,15 @@ class Composed(LinearOperator):
             error = error * (factor.absolute_norms + own) + own * magnitude
             magnitude = magnitude * factor.absolute_norms
         return error
+
+    @cached_property
+    def underflow(self) -> float:
+        """Each factor's underflow, carried on by all the others (a bound in either direction)."""
+        total, gain = 0.0, 1.0
+        for factor in self.factors:
+            total = add_up(mul_up(total, factor.largest_gain), mul_up(factor.underflow, gain))
+            gain = mul_up(gain, factor.largest_gain)
+        return total
 
     @property
     def terms(self) -> int:
@@ -104,6 +114,10 @@ class Sum(LinearOperator):
             magnitude = magnitude + summand.absolute_norms + summand.evaluation_error
         return error + magnitude.scaled(len(self.summands) * 2.0**-52)
 
+    @cached_property
+    def underflow(self) -> float:
+        return add_up(*(summand.underflow for summand in self.summands))
+
     @property
     def terms(self) -> int:
         return max(summand.terms for summand in self.summands) + len(self.summands)
@@ -127,6 +141,7 @@ class Adjoint(LinearOperator):
         self.operator = operator
         self.in_shape = operator.out_shape
         self.out_shape = operator.in_shape
+        self.error = operator.error.transposed
 
     def apply(self, x: Tensor) -> Tensor:
         return self.operator.adjoint(x)
@@ -145,6 +160,10 @@ class Adjoint(LinearOperator):
     @cached_property
     def evaluation_error(self) -> Norms:
         return self.operator.evaluation_error.transposed
+
+    @cached_property
+    def underflow(self) -> float:
+        return self.operator.underflow
 
     @property
     def terms(self) -> int:

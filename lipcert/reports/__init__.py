@@ -1,1 +1,11 @@
-"""Results in the forms that people and programs read."""
+"""Results in the forms that people and programs read.
+
+Every module of this folder that registers a format is imported here; none of them loads torch.
+"""
+
+import lipcert.reports.json_format
+import lipcert.reports.markdown
+import lipcert.reports.text  # noqa: F401
+from lipcert.reports.formats import FORMATS, Format, render
+
+__all__ = ["FORMATS", "Format", "render"]

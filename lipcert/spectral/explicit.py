@@ -16,7 +16,7 @@ from lipcert.operators import (
     flat_identity,
     transpose,
 )
-from lipcert.rounding import add_up, gamma, mul_up
+from lipcert.rounding import add_up, gamma, mul_up, sqrt_up
 from lipcert.spectral.convolution_gram import convolution_gram, convolution_gram_work
 
 CHUNK_ELEMENTS = 1 << 24
@@ -67,8 +67,9 @@ def _gram(
             gram[start : start + columns.shape[0]] = image.reshape(columns.shape[0], size)
     squared = Composed((transpose(source), source))
     gram = (gram + gram.T) / 2.0
-    error = add_up(squared.evaluation_error.l2, mul_up(squared.absolute_norms.l2, 2.0**-52))
-    return gram[None], error
+    underflow = mul_up(squared.underflow, sqrt_up(float(source.in_size)))
+    rounding = mul_up(squared.absolute_norms.l2, 2.0**-52)
+    return gram[None], add_up(squared.evaluation_error.l2, rounding, underflow)
 
 
 def _is_plain_convolution(operator: LinearOperator) -> TypeGuard[Convolution]:
@@ -81,15 +82,17 @@ def explicit_absolute_sums(operator: LinearOperator, device: torch.device) -> tu
     if flipped:
         operator = transpose(operator)
     rows = torch.zeros(operator.out_size, dtype=torch.float64, device=device)
-    largest_column = 0.0
+    sums = [torch.zeros(1, dtype=torch.float64, device=device)]
     for _, columns in _column_chunks(operator, device):
         image = operator.apply(columns).reshape(columns.shape[0], -1).abs()
         rows += image.sum(0)
-        largest_column = max(largest_column, float(image.sum(1).max()))
+        sums.append(image.sum(1))
     slack = 1.0 + 4.0 * gamma(operator.in_size + operator.out_size)
-    error = operator.evaluation_error
-    l1 = add_up(mul_up(largest_column, slack), error.l1)
-    linf = add_up(mul_up(float(rows.max()), slack), error.linf)
+    error, underflow = operator.evaluation_error, operator.underflow
+    l1 = add_up(mul_up(float(torch.cat(sums).max()), slack), error.l1, underflow)
+    linf = add_up(
+        mul_up(float(rows.max()), slack), error.linf, mul_up(underflow, float(operator.in_size))
+    )
     return (linf, l1) if flipped else (l1, linf)
 
 

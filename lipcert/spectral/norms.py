@@ -172,12 +172,16 @@ def _of_adjoint(operator: Adjoint, settings: NormSettings) -> NormBound:
 def _of_dense(operator: Dense, settings: NormSettings) -> NormBound:
     weight = operator.weight.to(settings.device)[None]
     if min(weight.shape[1:]) == 1:
-        return NormBound(add_up(float(frobenius_up(weight)), operator.error.l2), "exact")
+        scale = power_of_two_scale(weight)
+        vector = mul_up(float(frobenius_up(weight / scale)), scale)
+        return NormBound(add_up(vector, operator.error.l2), "exact")
     return _of_blocks(FrequencyBlocks(weight, operator.error.l2), settings, "dense")
 
 
 def _of_blocks(family: FrequencyBlocks, settings: NormSettings, how: str) -> NormBound:
     """Largest spectral norm over blocks, scaled by a power of two against over- and underflow."""
+    if not bool(family.blocks.any()):
+        return NormBound(family.error, how)
     scale = power_of_two_scale(family.blocks)
     gram, errors = gram_blocks(family.blocks / scale)
     eigenvalue = EIGENVALUE_BOUNDS[settings.spectral](gram)
@@ -187,16 +191,26 @@ def _of_blocks(family: FrequencyBlocks, settings: NormSettings, how: str) -> Nor
 
 def _of_convolution(operator: Convolution, settings: NormSettings) -> NormBound:
     """Explicit where its smaller side makes that affordable, on the torus otherwise."""
+    if not bool(operator.weight.any()):
+        return NormBound(operator.error.l2, "zero")
     single = one_group(operator)
     if settings.affords(single) and operator.groups == 1:
-        return _explicit(single, settings)
+        return _explicit_convolution(single, settings)
     torus = torus_bound(operator, settings)
     work = explicit_work(single) * operator.groups
     if operator.groups > 1 and settings.affords(single) and work <= settings.max_work:
         parts = [one_group(operator, group) for group in range(operator.groups)]
-        explicit = max((_explicit(part, settings) for part in parts), key=lambda b: b.value)
+        found = (_explicit_convolution(part, settings) for part in parts)
+        explicit = max(found, key=lambda bound: bound.value)
         return _smallest(torus, explicit)
     return torus
+
+
+def _explicit_convolution(operator: Convolution, settings: NormSettings) -> NormBound:
+    """The explicit norm, its weights scaled by a power of two against over- and underflow."""
+    scale = power_of_two_scale(operator.weight)
+    bound = _explicit(operator.with_weight(operator.weight / scale, Norms(0.0, 0.0, 0.0)), settings)
+    return NormBound(add_up(mul_up(bound.value, scale), operator.error.l2), bound.how)
 
 
 def one_group(operator: Convolution, group: int = 0) -> Convolution:
@@ -220,7 +234,7 @@ def torus_bound(operator: Convolution, settings: NormSettings) -> NormBound:
     scale = power_of_two_scale(operator.weight)
     scaled = operator.with_weight(operator.weight / scale, operator.error).to(settings.device)
     bound = _of_blocks(frequency_blocks(scaled, torus_size(operator)), settings, "torus")
-    return NormBound(add_up(mul_up(bound.value, scale), operator.error.l2), "torus")
+    return _nan_safe(NormBound(add_up(mul_up(bound.value, scale), operator.error.l2), "torus"))
 
 
 def _circular_bound(

@@ -128,7 +128,7 @@ def lanczos_estimate(gram: Tensor, most: int = 300) -> float:
         for _ in range(2):
             w = w - done.T @ (done.conj() @ w)
         beta = float(w.norm())
-        if step % 10 == 9 or beta < 1e-13 * abs(alphas[0]) or step + 1 == basis.shape[0]:
+        if step % 10 == 9 or beta <= 1e-13 * abs(alphas[0]) or step + 1 == basis.shape[0]:
             diagonal = torch.tensor(alphas, dtype=torch.float64)
             beside = torch.tensor(betas, dtype=torch.float64)
             tridiagonal = torch.diag(diagonal) + torch.diag(beside, 1) + torch.diag(beside, -1)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from onnx import NodeProto
 
 from lipcert.errors import UnsupportedError
-from lipcert.nonlinear import ACTIVATIONS, PRelu, Unbounded
-from lipcert.onnx_import.ops.shaping import broadcast_shape, optional
+from lipcert.nonlinear import ACTIVATIONS, LogSoftmax, PRelu, Unbounded
+from lipcert.onnx_import.attributes import Attributes
+from lipcert.onnx_import.constants import Constant
+from lipcert.onnx_import.operands import optional
+from lipcert.onnx_import.ops.normalisation import softmax_axes
+from lipcert.onnx_import.pending import DISCONTINUOUS, set_aside
+from lipcert.onnx_import.polynomials import repeated
 from lipcert.onnx_import.registry import IMPORTERS
-from lipcert.onnx_import.scope import Attributes, Scope
+from lipcert.onnx_import.scope import Scope
 
 
 def elementwise(node: NodeProto, scope: Scope, name: str, **options: float) -> None:
@@ -47,7 +53,9 @@ def import_celu(node: NodeProto, scope: Scope) -> None:
     """Celu; its alpha must be positive."""
     alpha = Attributes(node, scope).number("alpha", 1.0)
     if not alpha > 0.0:
-        raise scope.refuse(f"alpha={alpha:g} is not positive: its slope is unbounded")
+        raise scope.refuse(
+            f"alpha={alpha:g} is not positive: its slope is unbounded", "export a positive alpha"
+        )
     elementwise(node, scope, "Celu", alpha=alpha)
 
 
@@ -58,7 +66,7 @@ def import_selu(node: NodeProto, scope: Scope) -> None:
     alpha = options.number("alpha", 1.67326319217681884765625)
     gamma = options.number("gamma", 1.05070102214813232421875)
     if not gamma > 0.0:
-        raise scope.refuse(f"gamma={gamma:g} is not positive")
+        raise scope.refuse(f"gamma={gamma:g} is not positive", "export a positive gamma")
     elementwise(node, scope, "Selu", alpha=alpha, gamma=gamma)
 
 
@@ -90,7 +98,7 @@ def import_hard_sigmoid(node: NodeProto, scope: Scope) -> None:
 def import_clip(node: NodeProto, scope: Scope) -> None:
     """Clip between two constants."""
     options = Attributes(node, scope)
-    low, high = options.number("min", -math.inf), options.number("max", math.inf)
+    low, high = options.limit("min", -math.inf), options.limit("max", math.inf)
     if optional(node, 1):
         low = scope.number(node.input[1], "lower limit")
     if optional(node, 2):
@@ -105,8 +113,10 @@ def import_prelu(node: NodeProto, scope: Scope) -> None:
     if slope.radius is not None:
         raise scope.refuse("has a computed slope", "fold constants when exporting")
     shape = scope.shape(node.input[0])
-    if broadcast_shape(scope, shape, slope.value.shape) != shape:
-        raise scope.refuse(f"its slope {slope.value.shape} does not fit {shape}")
+    if scope.common_shape(shape, slope.value.shape) != shape:
+        raise scope.refuse(
+            f"its slope {slope.value.shape} does not fit {shape}", "check it with onnx.checker"
+        )
     scope.nonlinear(
         PRelu(slope.tensor()), [node.input[0]], shape, node.output[0], parameters=slope.sources
     )
@@ -130,11 +140,8 @@ def import_thresholded_relu(node: NodeProto, scope: Scope) -> None:
     elementwise(node, scope, "Relu")
 
 
-DISCONTINUOUS = "no Lipschitz constant exists; take the node out of the exported model"
-
 _UNBOUNDED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "Exp": torch.exp,
-    "Log": torch.log,
     "Sqrt": torch.sqrt,
     "Reciprocal": torch.reciprocal,
     "Tan": torch.tan,
@@ -150,18 +157,69 @@ _UNBOUNDED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 @IMPORTERS.register(*_UNBOUNDED)
 def import_unbounded(node: NodeProto, scope: Scope) -> None:
     """A function whose slope has no global bound."""
-    function = Unbounded(
-        node.op_type, _UNBOUNDED[node.op_type], f"the slope of {node.op_type} is unbounded",
+    _unbounded(node, scope, _UNBOUNDED[node.op_type])
+
+
+def _unbounded(
+    node: NodeProto, scope: Scope, function: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    unbounded = Unbounded(
+        node.op_type, function, f"the slope of {node.op_type} is unbounded",
         "no constant holds everywhere; certify on a bounded input region",
     )
-    scope.nonlinear(function, [node.input[0]], scope.shape(node.input[0]), node.output[0])
+    scope.nonlinear(unbounded, [node.input[0]], scope.shape(node.input[0]), node.output[0])
+
+
+@IMPORTERS.register("Log")
+def import_log(node: NodeProto, scope: Scope) -> None:
+    """Unbounded, except behind a sigmoid or a softmax."""
+    shape, inner = scope.shape(node.input[0]), scope.origins.get(node.input[0])
+    if inner is not None and inner.op_type == "Sigmoid":
+        scope.nonlinear(ACTIVATIONS["LogSigmoid"](), [inner.input[0]], shape, node.output[0])
+    elif inner is not None and inner.op_type == "Softmax" and inner.input[0] not in scope.masked:
+        axes = softmax_axes(inner, scope)
+        scope.nonlinear(LogSoftmax(axes), [inner.input[0]], shape, node.output[0])
+    else:
+        _unbounded(node, scope, torch.log)
+
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "Greater": lambda a, b: a > b,
+    "GreaterOrEqual": lambda a, b: a >= b,
+    "Less": lambda a, b: a < b,
+    "LessOrEqual": lambda a, b: a <= b,
+    "Equal": lambda a, b: a == b,
+}
+
+
+@IMPORTERS.register(*_COMPARISONS)
+def import_comparison(node: NodeProto, scope: Scope) -> None:
+    """A step, refused unless something continuous is made of it; against ±∞ it is constant."""
+    shape = scope.common_shape(*(scope.shape(name) for name in node.input))
+    limits = [repeated(name, scope) for name in node.input]
+    if any(limit is not None and math.isinf(limit) for limit in limits):
+        sides = [0.0 if limit is None else limit for limit in limits]
+        holds = _COMPARISONS[node.op_type](*sides)
+        scope.allow(math.prod(shape), "a constant")
+        scope.define(node.output[0], Constant(np.full(shape, holds)))
+        return
+    set_aside(node, scope, shape, _discontinuous(scope))
+
+
+@IMPORTERS.register("Sign", "IsNaN")
+def import_step(node: NodeProto, scope: Scope) -> None:
+    """A step, refused unless something continuous is made of it."""
+    set_aside(node, scope, scope.shape(node.input[0]), _discontinuous(scope))
+
+
+def _discontinuous(scope: Scope) -> UnsupportedError:
+    return UnsupportedError(scope.place, "is discontinuous", DISCONTINUOUS)
 
 
 @IMPORTERS.register(
-    "Sign", "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Hardmax", "Greater", "GreaterOrEqual",
-    "Less", "LessOrEqual", "Equal", "Not", "And", "Or", "Xor", "IsInf", "IsNaN", "NonZero",
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Mod", "Bernoulli",
+    "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Hardmax", "Not", "And", "Or", "Xor", "IsInf",
+    "NonZero", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Mod", "Bernoulli",
 )
 def import_discontinuous(node: NodeProto, scope: Scope) -> None:
     """Refused: a step has no Lipschitz constant."""
-    raise UnsupportedError(scope.place, "is discontinuous", DISCONTINUOUS)
+    raise _discontinuous(scope)

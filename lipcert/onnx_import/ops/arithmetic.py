@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from onnx import NodeProto
 
-from lipcert.nonlinear import ACTIVATIONS, Larger, Product, RootMeanSquare
+from lipcert.nonlinear import ACTIVATIONS, Larger, Product, Unbounded
+from lipcert.nonlinear.activations import Activation
 from lipcert.onnx_import import constants as ball
 from lipcert.onnx_import.constants import Constant
-from lipcert.onnx_import.ops.shaping import broadcast_shape
-from lipcert.onnx_import.patterns import (
-    gated_activation,
-    inverse_root_norm,
-    mean_of,
-    root_norm,
-    uniform,
-)
+from lipcert.onnx_import.gates import gated_activation, quotient_activation
+from lipcert.onnx_import.norms import ONE, Quotient, mean_of, normalised, normalised_by_product
+from lipcert.onnx_import.pending import CONTINUOUS
+from lipcert.onnx_import.polynomials import repeated, uniform
 from lipcert.onnx_import.registry import IMPORTERS
-from lipcert.onnx_import.scope import Scope
+from lipcert.onnx_import.scope import Masked, Scope
 from lipcert.operators import Centring, Diagonal
 
 BOUNDED_REGION = "no constant holds everywhere; certify on a bounded input region"
@@ -45,7 +44,7 @@ def import_mean(node: NodeProto, scope: Scope) -> None:
 
 
 def _add(names: list[str], scope: Scope, output: str | None) -> str:
-    broadcast_shape(scope, *(scope.shape(name) for name in names))
+    scope.common_shape(*(scope.shape(name) for name in names))
     signals = [name for name in names if not scope.is_constant(name)]
     fixed = [scope.constants[name] for name in names if scope.is_constant(name)]
     if not fixed:
@@ -53,22 +52,33 @@ def _add(names: list[str], scope: Scope, output: str | None) -> str:
     bias = fixed[0]
     for other in fixed[1:]:
         bias = ball.add(bias, other)
-    summed = scope.total(signals) if len(signals) > 1 else signals[0]
-    return scope.shift(bias, summed, output)
+    summed = scope.total(signals)
+    return add_constant(bias, summed, scope, output)
+
+
+def add_constant(bias: Constant, source: str, scope: Scope, output: str | None) -> str:
+    """Append ``x + b``; where b is −∞ the result is kept as a masked signal."""
+    hidden = np.isneginf(bias.middle)
+    if not hidden.any() or bias.radius is not None:
+        return scope.shift(bias, source, output)
+    visible = Constant(np.where(hidden, 0.0, bias.middle), None, bias.sources)
+    name = scope.shift(visible, source, output)
+    scope.masked[name] = Masked(np.broadcast_to(hidden, scope.shape(name)))
+    return name
 
 
 @IMPORTERS.register("Sub")
 def import_sub(node: NodeProto, scope: Scope) -> None:
     """Difference; ``x − mean(x)`` is the projection that it is."""
     left, right = node.input
-    broadcast_shape(scope, scope.shape(left), scope.shape(right))
+    scope.common_shape(scope.shape(left), scope.shape(right))
     if not scope.is_constant(left):
         mean = mean_of(right, scope) if not scope.is_constant(right) else None
         if mean is not None and mean[0] == left:
             scope.linear(Centring(scope.shape(left), mean[1]), left, node.output[0])
             return
     if scope.is_constant(right):
-        scope.shift(_negated(scope.constants[right]), left, node.output[0])
+        add_constant(_negated(scope.constants[right]), left, scope, node.output[0])
         return
     minus = scale(right, ball.exact(-1.0), scope, None)
     _add([left, minus], scope, node.output[0])
@@ -86,7 +96,7 @@ def import_neg(node: NodeProto, scope: Scope) -> None:
 
 def scale(name: str, factor: Constant, scope: Scope, output: str | None) -> str:
     """Append ``factor · x``, broadcasting either side."""
-    shape = broadcast_shape(scope, scope.shape(name), factor.value.shape)
+    shape = scope.common_shape(scope.shape(name), factor.value.shape)
     source = scope.broadcast(name, shape)
     operator = Diagonal(factor.tensor(), shape, factor.largest_error())
     return scope.linear(operator, source, output, parameters=factor.sources)
@@ -103,40 +113,58 @@ def import_mul(node: NodeProto, scope: Scope) -> None:
         return
     gated = gated_activation(left, right, scope)
     if gated is not None:
-        leaf, activation = gated
-        scope.nonlinear(activation, [leaf], scope.shape(leaf), node.output[0])
+        _activate(gated, node, scope)
         return
     for signal, factor in ((left, right), (right, left)):
-        norm = inverse_root_norm(factor, scope)
-        if norm is not None and norm.source == signal:
-            scope.nonlinear(
-                RootMeanSquare(norm.axes, norm.epsilon), [signal], scope.shape(signal),
-                node.output[0],
-            )
+        quotient = normalised_by_product(signal, factor, scope)
+        if quotient is not None:
+            _normalise(quotient, scope, node.output[0])
             return
     product(left, right, "Mul", scope, node.output[0])
 
 
 @IMPORTERS.register("Div")
 def import_div(node: NodeProto, scope: Scope) -> None:
-    """Division by a constant; of two signals, root-mean-square normalisation."""
+    """Division by a constant; of two signals, what is known to be bounded."""
     left, right = node.input
     if scope.is_constant(right):
         inverse = ball.divide(ball.exact(1.0), scope.constants[right])
-        if not np.isfinite(inverse.middle).all() or not np.isfinite(inverse.spread).all():
-            raise scope.refuse("divides by zero")
+        if not inverse.is_finite:
+            raise scope.refuse("divides by zero", "a model that does so has no bound")
         scale(left, inverse, scope, node.output[0])
         return
-    norm = root_norm(right, scope)
-    if norm is not None and norm.source == left:
-        scope.nonlinear(
-            RootMeanSquare(norm.axes, norm.epsilon), [left], scope.shape(left), node.output[0]
-        )
-        return
-    if scope.is_constant(left):
-        ones = scope.shift(scope.constants[left], _zeros_like(right, scope))
-        left = ones
-    product(left, right, "Div", scope, node.output[0])
+    if not scope.is_constant(left):
+        activation = quotient_activation(left, right, scope)
+        if activation is not None:
+            _activate(activation, node, scope)
+            return
+        quotient = normalised(left, right, scope)
+        if quotient is not None:
+            _normalise(quotient, scope, node.output[0])
+            return
+    product(_as_signal(left, right, scope), right, "Div", scope, node.output[0])
+
+
+def _activate(found: tuple[str, Activation], node: NodeProto, scope: Scope) -> None:
+    leaf, activation = found
+    shape = scope.common_shape(*(scope.shape(name) for name in node.input))
+    scope.nonlinear(activation, [scope.broadcast(leaf, shape)], shape, node.output[0])
+
+
+def _normalise(quotient: Quotient, scope: Scope, output: str) -> None:
+    source, plain = quotient.norm.source, quotient.factor is ONE
+    divided = scope.nonlinear(
+        quotient.norm.division(), [source], scope.shape(source), output if plain else None
+    )
+    if not plain:
+        scale(divided, quotient.factor, scope, output)
+
+
+def _as_signal(name: str, like: str, scope: Scope) -> str:
+    """A value that may be constant, as a signal that does not depend on the input."""
+    if not scope.is_constant(name):
+        return name
+    return scope.shift(scope.constants[name], _zeros_like(like, scope))
 
 
 def _zeros_like(name: str, scope: Scope) -> str:
@@ -146,7 +174,7 @@ def _zeros_like(name: str, scope: Scope) -> str:
 
 def product(left: str, right: str, kind: str, scope: Scope, output: str) -> None:
     """Append a product or quotient of two signals, which has no finite constant."""
-    shape = broadcast_shape(scope, scope.shape(left), scope.shape(right))
+    shape = scope.common_shape(scope.shape(left), scope.shape(right))
     operands = [scope.broadcast(left, shape), scope.broadcast(right, shape)]
     scope.nonlinear(Product(kind, BOUNDED_REGION), operands, shape, output)
 
@@ -166,23 +194,20 @@ def import_min(node: NodeProto, scope: Scope) -> None:
 def _extremum(node: NodeProto, scope: Scope, sign: float) -> None:
     """Against one number this is a Clip; against arrays, a selection among joint inputs."""
     signals = [name for name in node.input if not scope.is_constant(name)]
-    limits = [uniform(name, scope) for name in node.input if scope.is_constant(name)]
-    shape = broadcast_shape(scope, *(scope.shape(name) for name in node.input))
-    if len(signals) == 1 and limits and all(limit is not None for limit in limits):
-        numbers = [limit for limit in limits if limit is not None]
+    limits = [repeated(name, scope) for name in node.input if scope.is_constant(name)]
+    shape = scope.common_shape(*(scope.shape(name) for name in node.input))
+    numbers = [limit for limit in limits if limit is not None and not math.isnan(limit)]
+    if len(signals) == 1 and len(numbers) == len(limits):
         source = scope.broadcast(signals[0], shape)
-        clip = (
-            ACTIVATIONS["Clip"](low=max(numbers))
-            if sign > 0
-            else ACTIVATIONS["Clip"](high=min(numbers))
-        )
-        scope.nonlinear(clip, [source], shape, node.output[0])
+        if not numbers:
+            scope.alias(source, node.output[0])
+            return
+        limit = {"low": max(numbers)} if sign > 0 else {"high": min(numbers)}
+        scope.nonlinear(ACTIVATIONS["Clip"](**limit), [source], shape, node.output[0])
         return
-    operands = []
-    for name in node.input:
-        if scope.is_constant(name):
-            name = scope.shift(scope.constants[name], _zeros_like(signals[0], scope))
-        operands.append(scope.broadcast(name, shape))
+    operands = [
+        scope.broadcast(_as_signal(name, signals[0], scope), shape) for name in node.input
+    ]
     scope.nonlinear(Larger(sign=sign), operands, shape, node.output[0])
 
 
@@ -190,50 +215,52 @@ def _extremum(node: NodeProto, scope: Scope, sign: float) -> None:
 def import_where(node: NodeProto, scope: Scope) -> None:
     """A choice between two signals by a constant mask."""
     if not scope.is_constant(node.input[0]):
-        raise scope.refuse(
-            "chooses by a condition on the signal, which is discontinuous unless both branches "
-            "agree where it changes",
-            "use the activation's own operator (for Softplus, export with opset 13 or later and "
-            "threshold=float('inf'))",
-        )
-    mask = scope.constants[node.input[0]].value.astype(np.float64)
+        raise scope.refuse("chooses by the values of a signal that is no truth value", CONTINUOUS)
+    mask = scope.constants[node.input[0]].value.astype(bool)
+    shape = scope.common_shape(mask.shape, *(scope.shape(name) for name in node.input[1:]))
+    mask = np.broadcast_to(mask, shape)
     parts: list[str] = []
-    shape = broadcast_shape(scope, mask.shape, *(scope.shape(name) for name in node.input[1:]))
     bias = Constant(np.zeros(shape))
-    for name, chosen in ((node.input[1], mask), (node.input[2], 1.0 - mask)):
+    for name, chosen in ((node.input[1], mask), (node.input[2], ~mask)):
         if scope.is_constant(name):
-            bias = _masked_sum(bias, scope.constants[name], chosen)
-        else:
-            expanded = scope.broadcast(name, shape)
-            parts.append(scale(expanded, Constant(chosen), scope, None))
-    summed = scope.total(parts) if len(parts) > 1 else parts[0]
-    scope.shift(bias, summed, node.output[0])
+            bias = _where(chosen, scope.constants[name], bias)
+        elif chosen.any():
+            positions = scope.positions(scope.broadcast(name, shape))
+            kept = np.where(chosen, positions, -1)
+            parts.append(scope.rearrange(kept, scope.broadcast(name, shape)))
+    if not parts:
+        parts = [_zeros_like(next(n for n in node.input if not scope.is_constant(n)), scope)]
+    summed = scope.total(parts)
+    if np.any(bias.middle) or bias.radius is not None:
+        add_constant(bias, summed, scope, node.output[0])
+    else:
+        scope.alias(scope.broadcast(summed, shape), node.output[0])
 
 
-def _masked_sum(bias: Constant, value: Constant, mask: np.ndarray) -> Constant:
-    shape = bias.value.shape
-    chosen = np.where(np.broadcast_to(mask, shape) > 0, value.middle, bias.middle)
-    radius = np.where(np.broadcast_to(mask, shape) > 0, value.spread, bias.spread)
-    return Constant(chosen, radius if radius.any() else None, bias.sources + value.sources)
+def _where(chosen: np.ndarray, value: Constant, otherwise: Constant) -> Constant:
+    radius = np.where(chosen, value.spread, otherwise.spread)
+    return Constant(
+        np.where(chosen, value.middle, otherwise.middle),
+        radius if radius.any() else None,
+        otherwise.sources + value.sources,
+    )
 
 
 @IMPORTERS.register("Pow")
 def import_pow(node: NodeProto, scope: Scope) -> None:
     """Powers with a constant exponent."""
-    exponent = uniform(node.input[1], scope)
-    if exponent is None or scope.is_constant(node.input[0]):
-        raise scope.refuse("has an exponent that depends on the input or differs by element")
+    number = uniform(node.input[1], scope)
+    if number is None or scope.is_constant(node.input[0]):
+        raise scope.refuse(
+            "has an exponent that depends on the input or differs by element", BOUNDED_REGION
+        )
+    shape = scope.common_shape(*(scope.shape(name) for name in node.input))
+    source = scope.broadcast(node.input[0], shape)
+    exponent = float(number)
     if exponent == 1.0:
-        scope.alias(node.input[0], node.output[0])
+        scope.alias(source, node.output[0])
         return
-    unbounded_power(node, scope, exponent)
-
-
-def unbounded_power(node: NodeProto, scope: Scope, exponent: float) -> None:
-    """Append ``x ** exponent``, whose slope is unbounded."""
-    from lipcert.nonlinear import Unbounded
-
     power = Unbounded(
         "Pow", lambda x: x**exponent, f"raises a signal to the power {exponent:g}", BOUNDED_REGION
     )
-    scope.nonlinear(power, [node.input[0]], scope.shape(node.input[0]), node.output[0])
+    scope.nonlinear(power, [source], shape, node.output[0])

@@ -5,28 +5,45 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from onnx import NodeProto
 
-from lipcert.nonlinear import LogSoftmax, RootMeanSquare, Softmax
+from lipcert.nonlinear import LogSoftmax, MaskedSoftmax, RootMeanSquare, Softmax
 from lipcert.onnx_import import constants as ball
+from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.constants import Constant
+from lipcert.onnx_import.operands import normal_axis, optional, optional_output
 from lipcert.onnx_import.ops.arithmetic import scale
-from lipcert.onnx_import.ops.pooling import optional_output
-from lipcert.onnx_import.ops.shaping import normal_axis, optional
 from lipcert.onnx_import.registry import IMPORTERS
-from lipcert.onnx_import.scope import Attributes, Scope
-from lipcert.operators import Centring
+from lipcert.onnx_import.scope import Scope
+from lipcert.operators import Centring, Shape
+
+INFERENCE = "export the model with model.eval()"
+CHECK = "check the model with onnx.checker"
 
 
 @IMPORTERS.register("Softmax", "LogSoftmax")
 def import_softmax(node: NodeProto, scope: Scope) -> None:
-    """Along one axis; before opset 13 along all axes from the given one on."""
-    shape = scope.shape(node.input[0])
-    default = -1 if scope.opset >= 13 else 1
-    axis = normal_axis(Attributes(node, scope).integer("axis", default), len(shape), scope)
-    axes = (axis,) if scope.opset >= 13 else tuple(range(axis, len(shape)))
-    kind = Softmax if node.op_type == "Softmax" else LogSoftmax
-    scope.nonlinear(kind(axes), [node.input[0]], shape, node.output[0])
+    """Softmax, over the elements that no mask hides, or its logarithm."""
+    name = node.input[0]
+    shape, axes = scope.shape(name), softmax_axes(node, scope)
+    if name not in scope.masked:
+        kind = Softmax if node.op_type == "Softmax" else LogSoftmax
+        scope.nonlinear(kind(axes), [name], shape, node.output[0])
+        return
+    hidden = scope.masked[name].hidden
+    if hidden.all(axis=axes).any():
+        raise scope.refuse("its mask hides a whole line", "leave an element visible")
+    mask = torch.from_numpy(np.array(hidden))
+    scope.nonlinear(MaskedSoftmax(axes, mask), [name], shape, node.output[0])
+
+
+def softmax_axes(node: NodeProto, scope: Scope) -> tuple[int, ...]:
+    """One axis; before opset 13 all axes from the given one on."""
+    rank = len(scope.shape(node.input[0]))
+    new = scope.opset >= 13
+    axis = normal_axis(Attributes(node, scope).integer("axis", -1 if new else 1), rank, scope)
+    return (axis,) if new else tuple(range(axis, rank))
 
 
 @IMPORTERS.register("BatchNormalization")
@@ -34,34 +51,36 @@ def import_batch_normalization(node: NodeProto, scope: Scope) -> None:
     """``scale (x − mean)/√(var + ε) + shift`` per channel, at inference."""
     options = Attributes(node, scope)
     if options.integer("training_mode", 0) or any(node.output[k] for k in range(1, len(node.output))):
-        raise scope.refuse("is in training mode", "export the model with model.eval()")
+        raise scope.refuse("is in training mode", INFERENCE)
     if not options.integer("spatial", 1):
-        raise scope.refuse("normalises each position by itself (spatial=0)")
+        raise scope.refuse("normalises each position by itself (spatial=0)", "export it again")
     gain, shift, mean, variance = (
         scope.constant(name, role)
         for name, role in zip(node.input[1:5], ("scale", "bias", "mean", "variance"), strict=True)
     )
-    rank = len(scope.shape(node.input[0]))
+    shape = scope.shape(node.input[0])
     inside = ball.add(variance, ball.exact(options.number("epsilon", 1e-5)))
     if not bool((inside.middle - inside.spread > 0.0).all()):
-        raise scope.refuse("has a variance that is not positive")
+        raise scope.refuse("has a variance that is not positive", "a model with it has no bound")
     rate = ball.divide(gain, ball.square_root(inside))
     offset = ball.subtract(shift, ball.multiply(mean, rate))
     rate = Constant(rate.value, rate.radius, gain.sources)
     offset = Constant(offset.value, offset.radius, shift.sources)
-    scaled = scale(node.input[0], _per_channel(rate, rank), scope, None)
-    scope.shift(_per_channel(offset, rank), scaled, node.output[0])
+    scaled = scale(node.input[0], _per_channel(rate, shape, scope), scope, None)
+    scope.shift(_per_channel(offset, shape, scope), scaled, node.output[0])
 
 
-def _per_channel(constant: Constant, rank: int) -> Constant:
-    return constant.reshaped(lambda array: array.reshape(-1, *(1,) * (rank - 2)))
+def _per_channel(constant: Constant, shape: Shape, scope: Scope) -> Constant:
+    if len(shape) < 2 or constant.value.shape != shape[1:2]:
+        raise scope.refuse(f"parameters of shape {constant.value.shape} do not fit {shape}", CHECK)
+    return constant.reshaped(lambda array: array.reshape(-1, *(1,) * (len(shape) - 2)))
 
 
 @IMPORTERS.register("LayerNormalization")
 def import_layer_normalization(node: NodeProto, scope: Scope) -> None:
     """Over all axes from the given one on."""
     if optional_output(node, 1) or optional_output(node, 2):
-        raise scope.refuse("returns its statistics, which are not supported")
+        raise scope.refuse("returns its statistics, which are not supported", "export without them")
     shape = scope.shape(node.input[0])
     options = Attributes(node, scope)
     first = normal_axis(options.integer("axis", -1), len(shape), scope)
@@ -86,6 +105,8 @@ def _divide_and_scale(
     has_shift = bool(optional(node, 2))
     gain = scope.constant(node.input[1], "scale")
     shape = scope.shape(source)
+    if scope.common_shape(shape, gain.value.shape) != shape:
+        raise scope.refuse(f"a scale of shape {gain.value.shape} does not fit {shape}", CHECK)
     divided = scope.nonlinear(RootMeanSquare(axes, epsilon), [source], shape)
     scaled = scale(divided, gain, scope, None if has_shift else node.output[0])
     if has_shift:
@@ -98,17 +119,11 @@ def import_instance_normalization(node: NodeProto, scope: Scope) -> None:
     shape = scope.shape(node.input[0])
     axes = tuple(range(2, len(shape)))
     epsilon = Attributes(node, scope).number("epsilon", 1e-5)
-    _normalise_groups(node, scope, shape, axes, epsilon)
-
-
-def _normalise_groups(
-    node: NodeProto, scope: Scope, shape: tuple[int, ...], axes: tuple[int, ...], epsilon: float
-) -> None:
     centred = scope.linear(Centring(shape, axes), node.input[0])
     divided = scope.nonlinear(RootMeanSquare(axes, epsilon), [centred], shape)
-    gain = _per_channel(scope.constant(node.input[1], "scale"), len(shape))
+    gain = _per_channel(scope.constant(node.input[1], "scale"), shape, scope)
     scaled = scale(divided, gain, scope, None)
-    shift = _per_channel(scope.constant(node.input[2], "bias"), len(shape))
+    shift = _per_channel(scope.constant(node.input[2], "bias"), shape, scope)
     scope.shift(shift, scaled, node.output[0])
 
 
@@ -119,7 +134,7 @@ def import_group_normalization(node: NodeProto, scope: Scope) -> None:
     options = Attributes(node, scope)
     groups = options.integer("num_groups", 1)
     if groups < 1 or shape[1] % groups:
-        raise scope.refuse(f"{shape[1]} channels do not divide into {groups} groups")
+        raise scope.refuse(f"{shape[1]} channels do not divide into {groups} groups", CHECK)
     grouped = (shape[0], groups, math.prod(shape[1:]) // groups)
     flat = scope.reshape(node.input[0], grouped)
     centred = scope.linear(Centring(grouped, (2,)), flat)
@@ -132,15 +147,15 @@ def import_group_normalization(node: NodeProto, scope: Scope) -> None:
         gain, shift = (
             c.reshaped(lambda array: np.repeat(array, shape[1] // groups)) for c in (gain, shift)
         )
-    scaled = scale(back, _per_channel(gain, len(shape)), scope, None)
-    scope.shift(_per_channel(shift, len(shape)), scaled, node.output[0])
+    scaled = scale(back, _per_channel(gain, shape, scope), scope, None)
+    scope.shift(_per_channel(shift, shape, scope), scaled, node.output[0])
 
 
 @IMPORTERS.register("MeanVarianceNormalization")
 def import_mean_variance_normalization(node: NodeProto, scope: Scope) -> None:
-    """Centring and division by the standard deviation plus 1e-9."""
+    """Centring and division by the standard deviation plus 1e-9, as the operator is defined."""
     shape = scope.shape(node.input[0])
     axes = Attributes(node, scope).integers("axes", (0, 2, 3))
     axes = tuple(normal_axis(axis, len(shape), scope) for axis in axes)
     centred = scope.linear(Centring(shape, axes), node.input[0])
-    scope.nonlinear(RootMeanSquare(axes, 0.0), [centred], shape, node.output[0])
+    scope.nonlinear(RootMeanSquare(axes, 0.0, offset=1e-9), [centred], shape, node.output[0])

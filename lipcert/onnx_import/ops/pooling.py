@@ -8,33 +8,32 @@ import numpy as np
 import torch
 from onnx import NodeProto
 
-from lipcert.nonlinear import GroupMax, GroupSort, MaxPool, Product
+from lipcert.nonlinear import GroupMax, GroupSort, MaxPool
+from lipcert.nonlinear.reductions import REDUCTIONS
 from lipcert.onnx_import import constants as ball
-from lipcert.onnx_import.ops.arithmetic import BOUNDED_REGION, scale
-from lipcert.onnx_import.ops.convolution import read_window
-from lipcert.onnx_import.ops.shaping import normal_axis, optional, read_axes
+from lipcert.onnx_import.attributes import Attributes
+from lipcert.onnx_import.operands import normal_axis, optional, read_axes
+from lipcert.onnx_import.ops.arithmetic import scale
 from lipcert.onnx_import.registry import IMPORTERS
-from lipcert.onnx_import.scope import Attributes, Scope
+from lipcert.onnx_import.scope import Scope
+from lipcert.onnx_import.windows import inside_counts, read_window
 from lipcert.operators import Adjoint, Indexing, Shape
 
 
 @IMPORTERS.register("MaxPool")
 def import_max_pool(node: NodeProto, scope: Scope) -> None:
     """Maximum over windows; the indices output is not supported."""
-    if optional_output(node, 1):
-        raise scope.refuse("returns indices, which are discontinuous")
     shape = scope.shape(node.input[0])
     window = read_window(node, scope, shape[2:], None)
+    if inside_counts(window, shape[2:]).min() < 1:
+        raise scope.refuse(
+            "has a window that lies entirely in the padding", "pad by less than the kernel"
+        )
     pool = MaxPool(
         window.kernel, stride=window.stride, dilation=window.dilation,
         pads_begin=window.pads_begin, pads_end=window.pads_end,
     )
     scope.nonlinear(pool, [node.input[0]], (*shape[:2], *window.out), node.output[0])
-
-
-def optional_output(node: NodeProto, position: int) -> str:
-    """Name of an output, empty when it is absent."""
-    return node.output[position] if len(node.output) > position else ""
 
 
 @IMPORTERS.register("GlobalMaxPool")
@@ -135,48 +134,16 @@ def _group_extremum(
     scope.reshape(extremum, target, node.output[0])
 
 
-@IMPORTERS.register("ReduceL2", "ReduceL1", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd")
-def import_reduce_norm(node: NodeProto, scope: Scope) -> None:
-    """Norms over axes, as they stand behind a division; bounded only where that is known."""
+@IMPORTERS.register(*REDUCTIONS)
+def import_reduction(node: NodeProto, scope: Scope) -> None:
+    """A reduction that is neither a sum nor a maximum."""
     reduction = _reduction(node, scope)
-    if reduction is None:
-        return
-    axes, keepdims = reduction
-    target = _reduced(scope.shape(node.input[0]), axes, keepdims=keepdims)
-    scope.nonlinear(
-        NormOverAxes(node.op_type, axes, keepdims=keepdims), [node.input[0]], target,
-        node.output[0],
-    )
-
-
-class NormOverAxes(Product):
-    """A reduction other than a sum or a maximum: evaluated, not bounded."""
-
-    def __init__(self, name: str, axes: tuple[int, ...], *, keepdims: bool) -> None:
-        super().__init__("Mul", BOUNDED_REGION)
-        self.name = name
-        self.axes = axes
-        self.keepdims = keepdims
-
-    def evaluate(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Reduce a batch."""
-        x, axes = inputs[0], [axis + 1 for axis in self.axes]
-        if self.name == "ReduceL2":
-            return torch.linalg.vector_norm(x, 2, axes, keepdim=self.keepdims)
-        if self.name == "ReduceL1":
-            return torch.linalg.vector_norm(x, 1, axes, keepdim=self.keepdims)
-        if self.name == "ReduceSumSquare":
-            return x.square().sum(axes, keepdim=self.keepdims)
-        if self.name == "ReduceLogSumExp":
-            return torch.logsumexp(x, axes, keepdim=self.keepdims)
-        for axis in sorted(axes, reverse=True):
-            x = x.prod(axis, keepdim=self.keepdims)
-        return x
-
-    @property
-    def obstacle(self) -> str:
-        """Why there is no bound."""
-        return f"{self.name} of a signal is not bounded here (as in a division by a norm)"
+    if reduction is not None:
+        axes, keepdims = reduction
+        shape = scope.shape(node.input[0])
+        kept = _reduced(shape, axes, keepdims=True)
+        reduced = scope.nonlinear(REDUCTIONS[node.op_type](axes), [node.input[0]], kept)
+        scope.reshape(reduced, _reduced(shape, axes, keepdims=keepdims), node.output[0])
 
 
 @IMPORTERS.register("TopK")
@@ -187,9 +154,15 @@ def import_top_k(node: NodeProto, scope: Scope) -> None:
     axis = normal_axis(options.integer("axis", -1), len(shape), scope)
     count = scope.integers(node.input[1], "k")[0] if optional(node, 1) else options.integer("k", 0)
     if not 0 < count <= shape[axis]:
-        raise scope.refuse(f"cannot take {count} of {shape[axis]} values")
-    if not options.integer("sorted", 1):
+        raise scope.refuse(
+            f"cannot take {count} of {shape[axis]} values", "check the model with onnx.checker"
+        )
+    if count > 1 and not options.integer("sorted", 1):
         raise scope.refuse("returns values in no defined order (sorted=0)", "export sorted=1")
+    largest = bool(options.integer("largest", 1))
+    if count == 1:
+        _group_extremum(node, scope, (axis,), keepdims=True, sign=1.0 if largest else -1.0)
+        return
     target = (*shape[:axis], count, *shape[axis + 1 :])
-    sort = GroupSort(axis, count, descending=bool(options.integer("largest", 1)))
+    sort = GroupSort(axis, count, descending=largest)
     scope.nonlinear(sort, [node.input[0]], target, node.output[0])

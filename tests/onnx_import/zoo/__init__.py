@@ -1,15 +1,7 @@
 """Small torch models, each with what the importer must make of its exported file."""
 
 from . import activations, attention, convolution, normalisation, shaping, sorting
-from .case import (
-    DYNAMO_OPSETS,
-    LEGACY_OPSETS,
-    Case,
-    Panel,
-    export_dynamo,
-    export_legacy,
-    matching,
-)
+from .case import Case, Panel, export_dynamo, export_legacy
 
 CASES: list[Case] = [
     *activations.CASES,
@@ -20,13 +12,4 @@ CASES: list[Case] = [
     *shaping.CASES,
 ]
 
-__all__ = [
-    "CASES",
-    "DYNAMO_OPSETS",
-    "LEGACY_OPSETS",
-    "Case",
-    "Panel",
-    "export_dynamo",
-    "export_legacy",
-    "matching",
-]
+__all__ = ["CASES", "Case", "Panel", "export_dynamo", "export_legacy"]

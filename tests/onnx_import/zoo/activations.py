@@ -27,6 +27,17 @@ class Between(nn.Module):
         return self.last(self.function(3.0 * self.first(x)))
 
 
+class Doubled(nn.Module):
+    """Two outputs of a linear layer to one."""
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.first, self.function = nn.Linear(6, 16), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.first(x))
+
+
 class Headed(nn.Module):
     """Linear layers under a function of their outputs."""
 
@@ -100,7 +111,6 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "threshold_jump": partial(nn.Threshold, 0.1, 0.0),
     "hardshrink": partial(nn.Hardshrink, 0.4),
     "softmin": partial(nn.Softmin, 1),
-    "glu": partial(nn.GLU, 1),
     "identity": nn.Identity,
     "dropout": nn.Dropout,
 }
@@ -117,8 +127,40 @@ HEADS: dict[str, Function] = {
     "temperature_head": lambda y: F.softmax(y / 0.5, 1),
 }
 
+JUMPS = {"legacy": "jumps by", "dynamo": "jumps by"}
+SOFTPLUS = {"dynamo": "threshold=float('inf')"}
+REFUSED: dict[str, dict[str, str]] = {
+    "hardshrink": JUMPS,
+    "threshold_jump": {"dynamo": "jumps by 0.1"},
+    "softplus": SOFTPLUS,
+    "softplus_beta": SOFTPLUS,
+    "hand_mish": SOFTPLUS,
+}
+UNEXPORTED: dict[str, dict[str, str]] = {
+    "celu": {"legacy-11": "aten::celu needs opset 12"},
+    "threshold_jump": {"legacy": "aten::threshold is written for a threshold of 0 only"},
+    "rrelu": {"dynamo": "aten::rrelu_with_noise has no ONNX function"},
+    "hand_atan": {"legacy": "aten::asinh is not supported"},
+    "hand_logaddexp_zero": {"legacy": "aten::logaddexp is not supported"},
+}
+ORACLES = {"log_sigmoid": "torch"}  # the logarithm of a float32 sigmoid loses its tail
+INFINITE: dict[str, frozenset[str]] = {
+    "hand_logaddexp_zero": frozenset({"Exp", "Log"}),
+    "squared_norm_head": frozenset({"Mul"}),
+}
+
+
+def _case(name: str, build: Callable[[], nn.Module]) -> Case:
+    return Case(
+        name, build, (6,), INFINITE.get(name, frozenset()),
+        refused=REFUSED.get(name, {}), unexported=UNEXPORTED.get(name, {}),
+        oracle=ORACLES.get(name, "onnxruntime"),
+    )
+
+
 CASES = [
-    *(Case(name, lambda make=make: Between(make())) for name, make in MODULES.items()),
-    *(Case(name, lambda f=function: Between(f)) for name, function in BY_HAND.items()),
-    *(Case(name, lambda f=function: Headed(f)) for name, function in HEADS.items()),
+    *(_case(name, lambda make=make: Between(make())) for name, make in MODULES.items()),
+    *(_case(name, lambda f=function: Between(f)) for name, function in BY_HAND.items()),
+    *(_case(name, lambda f=function: Headed(f)) for name, function in HEADS.items()),
+    Case("glu", lambda: Doubled(nn.GLU(1)), (6,), frozenset({"Mul"})),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -94,16 +96,40 @@ def encoder(**options: object) -> nn.Module:
     return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, **options)
 
 
+NO_UNFLATTEN = "aten::unflatten needs opset 13"
+NO_DOT = "aten::scaled_dot_product_attention needs opset 14"
+UNEXPORTED = {
+    "attention": {"legacy-11": NO_UNFLATTEN, "legacy-13": NO_DOT},
+    "attention_weights": {"legacy-11": NO_UNFLATTEN},
+    "attention_tokens_first": {"legacy-11": NO_UNFLATTEN, "legacy-13": NO_DOT},
+    "scaled_dot": {"legacy-11": NO_DOT, "legacy-13": NO_DOT},
+    "scaled_dot_causal": {"legacy-11": NO_DOT, "legacy-13": NO_DOT},
+    "scaled_dot_masked": {"legacy-11": NO_DOT, "legacy-13": NO_DOT},
+    "attention_einsum": {"legacy-11": "aten::einsum needs opset 12"},
+    "encoder_layer": {"legacy": "traces is_causal as a tensor"},
+    "encoder_layer_gelu": {"legacy": "traces is_causal as a tensor"},
+    "vision_transformer": {"legacy-11": NO_UNFLATTEN, "legacy-13": NO_DOT},
+}
+SEQUENCES: dict[str, Callable[[], nn.Module]] = {
+    "attention": lambda: Heads(batch_first=True, weights=False),
+    "attention_weights": lambda: Heads(batch_first=True, weights=True),
+    "attention_tokens_first": lambda: Heads(batch_first=False, weights=False),
+    "scaled_dot": lambda: ScaledDot(causal=False),
+    "scaled_dot_causal": lambda: ScaledDot(causal=True),
+    "scaled_dot_masked": lambda: ScaledDot(causal=False, masked=True),
+    "attention_einsum": ByHand,
+    "encoder_layer": encoder,
+    "encoder_layer_gelu": lambda: encoder(activation="gelu", norm_first=True),
+}
+
 CASES = [
-    Case("attention", lambda: Heads(batch_first=True, weights=False), (5, 8), PRODUCTS),
-    Case("attention_weights", lambda: Heads(batch_first=True, weights=True), (5, 8), PRODUCTS),
-    Case("attention_tokens_first", lambda: Heads(batch_first=False, weights=False), (5, 8), PRODUCTS),
-    Case("scaled_dot", lambda: ScaledDot(causal=False), (5, 8), PRODUCTS),
-    Case("scaled_dot_causal", lambda: ScaledDot(causal=True), (5, 8), PRODUCTS),
-    Case("scaled_dot_masked", lambda: ScaledDot(causal=False, masked=True), (5, 8), PRODUCTS),
-    Case("attention_einsum", ByHand, (5, 8), PRODUCTS),
-    Case("encoder_layer", encoder, (5, 8), PRODUCTS),
-    Case("encoder_layer_gelu", lambda: encoder(activation="gelu", norm_first=True), (5, 8), PRODUCTS),
-    Case("vision_transformer", Patches, (2, 8, 6), PRODUCTS),
+    *(
+        Case(name, make, (5, 8), PRODUCTS, unexported=UNEXPORTED.get(name, {}))
+        for name, make in SEQUENCES.items()
+    ),
+    Case(
+        "vision_transformer", Patches, (2, 8, 6), PRODUCTS,
+        unexported=UNEXPORTED["vision_transformer"],
+    ),
     Case("mixer", Mixer, (5, 8)),
 ]

@@ -13,9 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-LEGACY_OPSETS = (11, 13, 17)
-DYNAMO_OPSETS = (18, 20)
-
 
 @dataclass(frozen=True)
 class Case:
@@ -27,21 +24,22 @@ class Case:
     build : makes the module.
     shape : of one sample.
     infinite : ONNX operators whose nodes may lack a finite constant; all others must have one.
-    joint : the number of jointly bounded maximum-minimum or sorting nodes that must be found.
-    absent : kinds of node that must not be left over (a Mul that is really a Silu).
+    joint : whether the graph must have one nonlinearity, a jointly bounded maximum and minimum
+        or a sort.
     refused : a part of the message when the importer must refuse the file, by exporter
         ("legacy-11", "dynamo", ...); the longest key that the exporter's name starts with counts.
     unexported : why an exporter itself fails, by exporter.
+    oracle : "torch" where ONNX Runtime has no kernel for what is written.
     """
 
     name: str
     build: Callable[[], nn.Module]
     shape: tuple[int, ...] = (6,)
     infinite: frozenset[str] = frozenset()
-    joint: int = 0
+    joint: bool = False
     refused: dict[str, str] = field(default_factory=dict)
     unexported: dict[str, str] = field(default_factory=dict)
-    tolerance: float = 1e-5
+    oracle: str = "onnxruntime"
 
     def module(self) -> nn.Module:
         """The module in evaluation mode, the same at every call."""
@@ -49,8 +47,16 @@ class Case:
             torch.manual_seed(sum(map(ord, self.name)))
             return self.build().eval()
 
+    def refusal(self, exporter: str) -> str:
+        """What the importer must say of the file that ``exporter`` writes; empty if it reads it."""
+        return _matching(self.refused, exporter)
 
-def matching(table: dict[str, str], exporter: str) -> str:
+    def failure(self, exporter: str) -> str:
+        """Why ``exporter`` cannot write the module; empty if it can."""
+        return _matching(self.unexported, exporter)
+
+
+def _matching(table: dict[str, str], exporter: str) -> str:
     """The entry of the longest key that ``exporter`` starts with, or the empty string."""
     keys = [key for key in table if exporter.startswith(key)]
     return table[max(keys, key=len)] if keys else ""

@@ -143,34 +143,6 @@ UNBOUNDED = {
 }  # fmt: skip
 
 
-def spectral() -> nn.Module:
-    """Spectral normalisation, its power iteration frozen."""
-    return nn.Sequential(parametrizations.spectral_norm(nn.Linear(6, 4)), nn.ReLU())
-
-
-CASES = [
-    *(
-        Case(name, lambda f=f: After(f), (4, 6), frozenset(UNBOUNDED.get(name, ())))
-        for name, f in FUNCTIONS.items()
-    ),
-    Case("einsum_last", lambda: Contracted("bij,jk->bik", 6, 2), (4, 6)),
-    Case("einsum_first", lambda: Contracted("bij,ik->bkj", 4, 2), (4, 6)),
-    Case("einsum_both", lambda: Contracted("bij,ijk->bk", 4, 6, 2), (4, 6)),
-    Case("einsum_shared", lambda: Contracted("bij,ijk->bik", 4, 6, 2), (4, 6)),
-    Case("einsum_scale", lambda: Contracted("bij,j->bij", 6), (4, 6)),
-    Case("multiplied", Multiplied, (4, 6)),
-    Case("bilinear", lambda: Bilinear(), (6,), frozenset({"MatMul", "Mul", "Einsum"})),
-    Case("weight_norm", lambda: parametrizations.weight_norm(nn.Linear(6, 4))),
-    Case("spectral_norm", spectral),
-    Case("old_weight_norm", lambda: torch.nn.utils.weight_norm(nn.Linear(6, 4))),
-    Case("centred_weight", lambda: Centred(lambda w: w - w.mean(1, keepdim=True))),
-    Case("normalised_weight", lambda: Centred(lambda w: F.normalize(w, dim=1))),
-    Case("rescaled_weight", lambda: Centred(lambda w: w / (w.abs().sum(1, keepdim=True) + 1.0))),
-    Case("gram_weight", lambda: Centred(lambda w: w @ w.T @ w / torch.linalg.norm(w @ w.T))),
-    Case("gated", Gated),
-]
-
-
 class Bilinear(nn.Module):
     """A quadratic form."""
 
@@ -180,3 +152,65 @@ class Bilinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.form(x, x)
+
+
+def spectral() -> nn.Module:
+    """Spectral normalisation, its power iteration frozen."""
+    return nn.Sequential(parametrizations.spectral_norm(nn.Linear(6, 4)), nn.ReLU())
+
+
+NO_EINSUM = {"legacy-11": "aten::einsum needs opset 12"}
+UNEXPORTED: dict[str, dict[str, str]] = {
+    "tril": {"legacy-11": "aten::tril needs opset 14", "legacy-13": "aten::tril needs opset 14"},
+    "diagonal": {"legacy-11": "aten::diagonal needs opset 13"},
+    "bilinear": {"legacy": "aten::bilinear is not supported"},
+    "spectral_norm": {"legacy": "aten::vdot is not supported"},
+}
+STEP = {"legacy": "is discontinuous", "dynamo": "is discontinuous"}
+JUMP = {"legacy": "jumps by", "dynamo": "jumps by"}
+REFUSED: dict[str, dict[str, str]] = {
+    **dict.fromkeys(("floor", "round", "argmax", "sign"), STEP),
+    "greater": {"legacy": "jumps by 1", "dynamo": "jumps by 1"},
+    "masked_jump": {"legacy": "jumps by 0.5", "dynamo": "jumps by 0.5"},
+    "diagonal": {"legacy": "has a subgraph"},
+}
+CONTRACTIONS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "einsum_last": ("bij,jk->bik", (6, 2)),
+    "einsum_first": ("bij,ik->bkj", (4, 2)),
+    "einsum_both": ("bij,ijk->bk", (4, 6, 2)),
+    "einsum_shared": ("bij,ijk->bik", (4, 6, 2)),
+    "einsum_scale": ("bij,j->bij", (6,)),
+    "einsum_summed": ("bij,kl->bk", (2, 3)),
+}
+WEIGHTS: dict[str, Function] = {
+    "centred_weight": lambda w: w - w.mean(1, keepdim=True),
+    "normalised_weight": lambda w: F.normalize(w, dim=1),
+    "rescaled_weight": lambda w: w / (w.abs().sum(1, keepdim=True) + 1.0),
+    "gram_weight": lambda w: w @ w.T @ w / torch.linalg.norm(w @ w.T),
+}
+
+
+def _case(name: str, function: Function) -> Case:
+    return Case(
+        name, lambda: After(function), (4, 6), frozenset(UNBOUNDED.get(name, ())),
+        refused=REFUSED.get(name, {}), unexported=UNEXPORTED.get(name, {}),
+    )
+
+
+CASES = [
+    *(_case(name, function) for name, function in FUNCTIONS.items()),
+    *(
+        Case(name, lambda e=equation, s=shape: Contracted(e, *s), (4, 6), unexported=NO_EINSUM)
+        for name, (equation, shape) in CONTRACTIONS.items()
+    ),
+    Case("multiplied", Multiplied, (4, 6)),
+    Case(
+        "bilinear", Bilinear, (6,), frozenset({"MatMul", "Mul", "Einsum"}),
+        unexported=UNEXPORTED["bilinear"],
+    ),
+    Case("weight_norm", lambda: parametrizations.weight_norm(nn.Linear(6, 4))),
+    Case("old_weight_norm", lambda: torch.nn.utils.weight_norm(nn.Linear(6, 4))),
+    Case("spectral_norm", spectral, unexported=UNEXPORTED["spectral_norm"]),
+    *(Case(name, lambda f=function: Centred(f)) for name, function in WEIGHTS.items()),
+    Case("gated", Gated),
+]

@@ -179,9 +179,12 @@ CHANNELS: dict[str, Function] = {
 }  # fmt: skip
 
 CASES = [
-    *(Case(f"{name}_neurons", lambda f=f: Sorted(f), joint=1) for name, f in NEURONS.items()),
     *(
-        Case(f"{name}_channels", lambda f=f: SortedChannels(f), (2, 8, 6), joint=1)
+        Case(f"{name}_neurons", lambda f=f: Sorted(f), joint=name != "maxout")
+        for name, f in NEURONS.items()
+    ),
+    *(
+        Case(f"{name}_channels", lambda f=f: SortedChannels(f), (2, 8, 6), joint=True)
         for name, f in CHANNELS.items()
     ),
 ]

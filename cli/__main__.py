@@ -1,0 +1,5 @@
+"""``python -m lipcert_cli``."""
+
+from .main import main
+
+main()

@@ -1,0 +1,190 @@
+"""What the readable formats tell, as rows of strings: they differ only in how it is laid out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lipcert.reports.numbers import (
+    HEADLINE,
+    RADIUS,
+    at_least,
+    at_most,
+    duration,
+    eps_value,
+    interval,
+    percentage,
+    shape,
+)
+from lipcert.reports.product import ARROW, is_slope, product_of
+from lipcert.reports.words import exactness, plural, searched_lower
+
+if TYPE_CHECKING:
+    from lipcert.bounds.result import LipschitzBound, Obstacle
+    from lipcert.certification.result import Certificates
+    from lipcert.inspection import Inspection, Layer
+
+Fact = tuple[str, str, str]
+"""A label, a value, and a remark."""
+
+YES = "✓"
+
+
+def model_summary(inspection: Inspection) -> str:
+    """Shapes, size and opset."""
+    return (
+        f"input {shape(inspection.input_shape)} → output {shape(inspection.output_shape)}, "
+        f"{plural(inspection.parameters, 'parameter')}, opset {inspection.opset}"
+    )
+
+
+def layer_titles(inspection: Inspection) -> tuple[str, ...]:
+    """Heads of the columns of :func:`layer_rows`."""
+    return "layer", "type", "output", "parameters", "slope", f"{inspection.norm} norm ≤", " "
+
+
+def layer_rows(inspection: Inspection) -> list[tuple[str, ...]]:
+    """Name, type, output shape, parameters, slope, norm bound, mark of a 1-Lipschitz layer."""
+    return [
+        (
+            layer.name,
+            layer.onnx_type,
+            shape(layer.output_shape),
+            f"{layer.parameters:,}",
+            _slope(layer),
+            at_most(layer.norm),
+            YES if layer.is_contraction else " ",
+        )
+        for layer in inspection.layers
+    ]
+
+
+def _slope(layer: Layer) -> str:
+    if layer.linear:
+        return "linear"
+    return interval(*layer.slopes) if layer.slopes else "nonlinear"
+
+
+def contraction_note(inspection: Inspection) -> str:
+    """How many layers are 1-Lipschitz."""
+    count = sum(layer.is_contraction for layer in inspection.layers)
+    return f"{YES} 1-Lipschitz, {count} of {plural(len(inspection.layers), 'layer')}"
+
+
+def factor_rows(inspection: Inspection) -> list[tuple[str, str, str]]:
+    """Stretch, norm bound and how it was found; slopes of 1 are left out."""
+    return [
+        (factor.label, at_most(factor.value), factor.how)
+        for factor in inspection.factors
+        if not (is_slope(factor) and factor.value == 1.0)
+    ]
+
+
+def factor_note(inspection: Inspection) -> str:
+    """What :func:`factor_rows` leaves out, or ""."""
+    left_out = len(inspection.factors) - len(factor_rows(inspection))
+    return f"and {plural(left_out, 'slope')} of 1" if left_out else ""
+
+
+def product_facts(inspection: Inspection) -> Iterator[Fact]:
+    """The value of the product, where there is one."""
+    product = product_of(inspection)
+    if product is not None and math.isfinite(product):
+        targets = [f.label.partition(ARROW)[2] for f in inspection.factors if not is_slope(f)]
+        branched = len(set(targets)) < len(targets)
+        remark = "lipcert bound finds less where it can"
+        if branched:
+            remark = f"where branches join, their sum counts; {remark}"
+        yield "product", f"≤ {at_most(product, HEADLINE)}", remark
+
+
+def obstacle_groups(inspection: Inspection) -> Iterator[tuple[list[str], str, str]]:
+    """Nodes that share a reason, the reason, and what would help."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for obstacle in inspection.obstacles:
+        node = f"{obstacle.node} ({obstacle.onnx_type})"
+        groups.setdefault((obstacle.finding, obstacle.help), []).append(node)
+    for (finding, help), nodes in groups.items():
+        yield nodes, finding, help
+
+
+def bound_facts(bound: LipschitzBound) -> Iterator[Fact]:
+    """Upper bound, lower bound and ratio; for no finite bound, why."""
+    if bound.is_finite:
+        yield "proven upper bound", at_most(bound.value, HEADLINE), f"method {bound.method}"
+    elif bound.obstacle:
+        yield from obstacle_facts(bound.obstacle)
+    yield from lower_facts(bound)
+
+
+def lower_facts(bound: LipschitzBound) -> Iterator[Fact]:
+    """Lower bound and ratio, where there are any."""
+    if searched_lower(bound) is not None:
+        remark = "lower bound: the constant is not below it"
+        yield "steepest slope found", at_least(bound.lower, HEADLINE), remark
+    ratio = exactness(bound)
+    if ratio is not None:
+        yield "ratio", at_most(ratio, 5), "upper bound over lower bound; 1 is exact"
+
+
+def obstacle_facts(obstacle: Obstacle) -> Iterator[Fact]:
+    """The node, why, and what would help."""
+    yield "node", "", f"{obstacle.node} ({obstacle.onnx_type})"
+    yield "why", "", obstacle.finding
+    yield "help", "", obstacle.help
+
+
+def method_rows(bound: LipschitzBound) -> list[tuple[str, str, str]]:
+    """Every method that ran, its bound, and a mark for the smallest, which comes first."""
+    methods = sorted(bound.methods.items(), key=lambda item: item[1])
+    return [
+        (name, at_most(value, HEADLINE), f"{YES} smallest" if name == bound.method else "")
+        for name, value in methods
+    ]
+
+
+def count_rows(certificates: Certificates) -> list[tuple[str, int, str, str]]:
+    """Correct predictions, then certified ones for every ε: label, count, fraction, percentage."""
+    total = certificates.samples
+    counts = [("correct", certificates.clean_correct)]
+    counts += [
+        (f"certified at {eps_value(entry.eps, entry.eps_text)}", entry.count)
+        for entry in certificates.certified
+    ]
+    return [(label, count, f"{count}/{total}", percentage(count, total)) for label, count in counts]
+
+
+def radius_facts(certificates: Certificates) -> Iterator[Fact]:
+    """Statistics of the radii, and the bound behind them."""
+    radius, bound = certificates.radius, certificates.bound
+    unit = f"{certificates.norm}, in {certificates.units}"
+    yield "median radius", at_least(radius.median, RADIUS), unit
+    yield "mean radius", at_least(radius.mean, RADIUS), "a wrong prediction counts as 0"
+    yield "largest radius", at_least(radius.maximum, RADIUS), ""
+    remark = f"{bound.norm} constant of the logits, method {bound.method}"
+    yield "proven upper bound", at_most(bound.value, HEADLINE), remark
+
+
+def normalization_text(certificates: Certificates) -> str:
+    """The normalisation inside the certified map, or ""."""
+    items = (certificates.normalization or {}).items()
+    return ", ".join(f"{name} {', '.join(f'{v:g}' for v in values)}" for name, values in items)
+
+
+def bound_provenance(bound: LipschitzBound) -> str:
+    """How the bound came about."""
+    parts = [duration(bound.seconds), bound.device, f"spectral {bound.spectral}"]
+    return " · ".join((*parts, *_digests(model=bound.model_sha256)))
+
+
+def certificates_provenance(certificates: Certificates) -> str:
+    """How the certificates came about."""
+    bound = certificates.bound
+    parts = [duration(certificates.seconds), bound.device]
+    digests = _digests(model=bound.model_sha256, data=certificates.data_sha256)
+    return " · ".join((*parts, *digests))
+
+
+def _digests(**digests: str) -> list[str]:
+    return [f"{name} sha256 {digest[:12]}" for name, digest in digests.items() if digest]

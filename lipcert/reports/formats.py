@@ -1,0 +1,66 @@
+"""The registry of report formats, and rendering by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lipcert.registry import Registry
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lipcert.bounds.result import LipschitzBound
+    from lipcert.certification.result import Certificates
+    from lipcert.inspection import Inspection
+
+    Result = Inspection | LipschitzBound | Certificates
+
+PLAIN_WIDTH = 100
+"""Columns of text that is not shown on a terminal."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One report format.
+
+    Parameters
+    ----------
+    renderers : by the name of the result's class, a function from the result to its text, or to
+        something that rich lays out to the width at hand.
+    """
+
+    renderers: Mapping[str, Callable[[Any], str | RenderableType]]
+
+    def rendered(self, result: Result) -> str | RenderableType:
+        """The result in this format, not laid out yet.  Raises TypeError for other objects."""
+        try:
+            renderer = self.renderers[type(result).__name__]
+        except KeyError:
+            known = ", ".join(self.renderers)
+            raise TypeError(f"{type(result).__name__} is not one of: {known}") from None
+        return renderer(result)
+
+
+FORMATS: Registry[Format] = Registry("format")
+"""``FORMATS[name].rendered(result)``."""
+
+
+def render(
+    result: Result, format: str = "text", *, width: int = PLAIN_WIDTH, color: bool = False
+) -> str:
+    """The result as a string that ends in a line break.
+
+    Parameters
+    ----------
+    format : a name of ``FORMATS``.
+    width : columns that text is laid out to; numbers are never cut to fit.
+    color : whether text carries ANSI escape codes.
+    """
+    rendered = FORMATS[format].rendered(result)
+    if isinstance(rendered, str):
+        return rendered
+    from lipcert.reports.tables import laid_out
+
+    return laid_out(rendered, width=width, color=color)

@@ -1,0 +1,172 @@
+"""JSON: one object, its schema named in it, every key on a line of its own.
+
+Infinity is the string "inf" and NaN is null, so every JSON parser reads it.  Numbers have full
+precision.  The schemas are in ``docs/schemas``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lipcert.reports.formats import FORMATS, Format
+from lipcert.reports.product import product_of
+from lipcert.reports.words import searched_lower
+
+if TYPE_CHECKING:
+    from lipcert.bounds.result import LipschitzBound
+    from lipcert.certification.result import Certificates
+    from lipcert.inspection import Inspection
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+def bound_object(bound: LipschitzBound) -> dict[str, Json]:
+    """The object of ``lipcert bound``: schema lipcert/bound/1."""
+    return _plain_object(
+        {
+            "schema": "lipcert/bound/1",
+            "model": bound.model,
+            "model_sha256": bound.model_sha256,
+            "output": bound.output,
+            "value": bound.value,
+            "lower": bound.lower,
+            "ratio": bound.ratio,
+            "norm": bound.norm,
+            "semantics": bound.semantics,
+            "method": bound.method,
+            "methods": bound.methods,
+            "obstacle": bound.obstacle and dataclasses.asdict(bound.obstacle),
+            "pairwise": bound.pairwise,
+            "spectral": bound.spectral,
+            "device": bound.device,
+            "seconds": bound.seconds,
+            "versions": bound.versions,
+        }
+    )
+
+
+def certificates_object(certificates: Certificates) -> dict[str, Json]:
+    """The object of ``lipcert certify``: schema lipcert/certify/1."""
+    bound = certificates.bound
+    radius = certificates.radius
+    return _plain_object(
+        {
+            "schema": "lipcert/certify/1",
+            "model": bound.model,
+            "model_sha256": bound.model_sha256,
+            "data": certificates.data,
+            "data_sha256": certificates.data_sha256,
+            "samples": certificates.samples,
+            "clean_correct": certificates.clean_correct,
+            "certified": [dataclasses.asdict(entry) for entry in certificates.certified],
+            "radius": {
+                "mean": radius.mean,
+                "median": radius.median,
+                "min": radius.minimum,
+                "max": radius.maximum,
+            },
+            "norm": certificates.norm,
+            "units": certificates.units,
+            "semantics": bound.semantics,
+            "normalization": certificates.normalization,
+            "input_range": certificates.input_range,
+            "disagreements": certificates.disagreements,
+            "largest_deviation": certificates.largest_deviation,
+            "method": bound.method,
+            "bound": {
+                "value": bound.value,
+                "lower": searched_lower(bound),
+                "output": bound.output,
+                "methods": bound.methods,
+                "spectral": bound.spectral,
+                "device": bound.device,
+                "seconds": bound.seconds,
+            },
+            "seconds": certificates.seconds,
+            "versions": certificates.versions,
+        }
+    )
+
+
+def inspection_object(inspection: Inspection) -> dict[str, Json]:
+    """The object of ``lipcert inspect``: schema lipcert/inspect/1."""
+    layers = [
+        {
+            "name": layer.name,
+            "onnx_type": layer.onnx_type,
+            "output_shape": layer.output_shape,
+            "parameters": layer.parameters,
+            "linear": layer.linear,
+            "norm": layer.norm,
+            "how": layer.how,
+            "slopes": layer.slopes,
+            "contraction": layer.is_contraction,
+            "obstacle": layer.obstacle or None,
+        }
+        for layer in inspection.layers
+    ]
+    return _plain_object(
+        {
+            "schema": "lipcert/inspect/1",
+            "model": inspection.model,
+            "model_sha256": inspection.model_sha256,
+            "opset": inspection.opset,
+            "input_shape": inspection.input_shape,
+            "output_shape": inspection.output_shape,
+            "parameters": inspection.parameters,
+            "norm": inspection.norm,
+            "layers": layers,
+            "factors": [dataclasses.asdict(factor) for factor in inspection.factors],
+            "product": product_of(inspection),
+            "obstacles": [dataclasses.asdict(obstacle) for obstacle in inspection.obstacles],
+        }
+    )
+
+
+def _plain_object(values: Mapping[str, object]) -> dict[str, Json]:
+    return {key: plain(value) for key, value in values.items()}
+
+
+def plain(value: object) -> Json:
+    """A value in JSON's own types.  Raises TypeError for what has no place in them."""
+    if isinstance(value, (bool, str, type(None))):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return number if math.isfinite(number) else None if math.isnan(number) else str(number)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def written(values: Mapping[str, Json]) -> str:
+    """An object as text: a line for each key, and for each row of a list of lists or objects."""
+    lines = [f"  {json.dumps(key)}: {_rows(value)}" for key, value in values.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _rows(value: Json) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], (list, dict)):
+        rows = ",\n".join(f"    {json.dumps(row, allow_nan=False)}" for row in value)
+        return f"[\n{rows}\n  ]"
+    return json.dumps(value, allow_nan=False)
+
+
+FORMATS.register("json")(
+    Format(
+        {
+            "Inspection": lambda result: written(inspection_object(result)),
+            "LipschitzBound": lambda result: written(bound_object(result)),
+            "Certificates": lambda result: written(certificates_object(result)),
+        }
+    )
+)

@@ -1,0 +1,149 @@
+"""Markdown: tables that GitHub and GitLab show, for comments and job summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from lipcert.reports import content
+from lipcert.reports.formats import FORMATS, Format
+from lipcert.reports.numbers import HEADLINE, TABLE, at_most
+from lipcert.reports.words import (
+    certificate_statement,
+    disagreement_note,
+    plural,
+    printable,
+    semantics_of,
+    statement,
+    subject,
+)
+
+if TYPE_CHECKING:
+    from lipcert.bounds.result import LipschitzBound
+    from lipcert.certification.result import Certificates
+    from lipcert.inspection import Inspection
+
+ESCAPED = str.maketrans({c: f"\\{c}" for c in "\\`*[]<>|~#"})
+
+
+def inspection_markdown(inspection: Inspection) -> str:
+    """Layers, factors and obstacles."""
+    norm = inspection.norm
+    factors = [(code(label), *rest) for label, *rest in content.factor_rows(inspection)]
+    layers = [
+        (code(name), code(kind), *rest) for name, kind, *rest in content.layer_rows(inspection)
+    ]
+    return _document(
+        f"### {code(inspection.model)}: layers and {norm} norms",
+        escaped(content.model_summary(inspection)) + ".",
+        table((*content.layer_titles(inspection)[:-1], "1-Lipschitz"), layers, right={3}),
+        "#### Factors of the product bound",
+        table(("from → to", f"{norm} norm ≤", "found by"), factors),
+        content.factor_note(inspection),
+        *_fact_lines(content.product_facts(inspection)),
+        *_obstacles(inspection),
+    )
+
+
+def _obstacles(inspection: Inspection) -> Iterator[str]:
+    if not inspection.obstacles:
+        yield "Nothing stands in the way of a finite bound."
+        return
+    yield "#### What stands in the way of a finite bound"
+    for nodes, finding, help in content.obstacle_groups(inspection):
+        listed = "\n".join(f"* {code(node)}" for node in nodes)
+        yield f"{listed}\n\n{escaped(finding)}; {escaped(help)}."
+
+
+def bound_markdown(bound: LipschitzBound) -> str:
+    """The bound, every method's value, and what is proved."""
+    methods = content.method_rows(bound) if bound.is_finite and len(bound.methods) > 1 else []
+    proved = statement(bound, at_most(bound.value, HEADLINE))
+    return _document(
+        f"### {code(bound.model)}: {subject(bound)}",
+        fact_table(content.bound_facts(bound)),
+        table(("method", "bound", ""), methods) if methods else "",
+        _pairs(bound),
+        f"Proved {semantics_of(bound)}: {proved}." if bound.is_finite else "",
+        content.bound_provenance(bound),
+    )
+
+
+def _pairs(bound: LipschitzBound) -> str:
+    if bound.pairwise is None or not bound.is_finite:
+        return ""
+    rows = [
+        (str(index), *("·" if i == index else at_most(v, TABLE) for i, v in enumerate(row)))
+        for index, row in enumerate(bound.pairwise)
+    ]
+    heads = ("", *map(str, range(len(rows))))
+    title = f"{bound.norm} constants of the differences of two outputs:"
+    return f"{title}\n\n{table(heads, rows, right=set(range(len(heads))))}"
+
+
+def certificates_markdown(certificates: Certificates) -> str:
+    """Counts for every ε, statistics of the radii, and what is proved."""
+    counts = [
+        (label, fraction, percent)
+        for label, _, fraction, percent in content.count_rows(certificates)
+    ]
+    normalization = content.normalization_text(certificates)
+    return _document(
+        f"### {code(certificates.bound.model)} on {code(certificates.data)}: "
+        f"{plural(certificates.samples, 'sample')}, {certificates.norm}",
+        table(("", "samples", "share"), counts, right={1, 2}),
+        fact_table(content.radius_facts(certificates)),
+        certificate_statement(certificates),
+        disagreement_note(certificates),
+        f"Normalisation inside the certified map: {normalization}." if normalization else "",
+        content.certificates_provenance(certificates),
+    )
+
+
+def _document(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _fact_lines(facts: Iterable[content.Fact]) -> Iterator[str]:
+    for label, value, remark in facts:
+        yield f"{label} **{value}** ({remark})"
+
+
+def fact_table(facts: Iterable[content.Fact]) -> str:
+    """Labels with their values and remarks; the values in bold."""
+    rows = [
+        (label, f"**{value}**" if value else "", escaped(remark)) for label, value, remark in facts
+    ]
+    if not any(value for _, value, _ in rows):
+        return table(("", ""), [(label, remark) for label, _, remark in rows])
+    return table(("", "", ""), rows)
+
+
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], right: set[int] | None = None
+) -> str:
+    """A pipe table; columns in ``right`` are aligned to the right."""
+    rules = ["---:" if index in (right or ()) else "---" for index in range(len(titles))]
+    lines = [titles, rules, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def code(name: str) -> str:
+    """A name as code: nothing in it is read as Markdown."""
+    return f"`{printable(name).replace('`', chr(0x2BC)).replace('|', chr(0x2758))}`"
+
+
+def escaped(text: str) -> str:
+    """Text in which Markdown and HTML find nothing to read."""
+    return printable(text).translate(ESCAPED).replace("&", "&amp;")
+
+
+FORMATS.register("markdown")(
+    Format(
+        {
+            "Inspection": inspection_markdown,
+            "LipschitzBound": bound_markdown,
+            "Certificates": certificates_markdown,
+        }
+    )
+)

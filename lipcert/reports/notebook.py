@@ -1,0 +1,91 @@
+"""Results as HTML tables for notebooks; every text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from lipcert.reports import content
+from lipcert.reports.numbers import HEADLINE, at_most
+from lipcert.reports.words import (
+    certificate_statement,
+    disagreement_note,
+    plural,
+    printable,
+    semantics_of,
+    statement,
+    subject,
+)
+
+if TYPE_CHECKING:
+    from lipcert.bounds.result import LipschitzBound
+    from lipcert.certification.result import Certificates
+    from lipcert.inspection import Inspection
+
+LEFT = ' style="text-align: left"'
+
+
+def bound_table(bound: LipschitzBound) -> str:
+    """A bound: upper, lower, ratio; or why none is finite."""
+    proved = statement(bound, at_most(bound.value, HEADLINE))
+    return _figure(
+        f"{bound.model}: {subject(bound)}",
+        _table((), content.bound_facts(bound)),
+        f"Proved {semantics_of(bound)}: {proved}." if bound.is_finite else "",
+        content.bound_provenance(bound),
+    )
+
+
+def certificate_table(certificates: Certificates) -> str:
+    """Counts for every ε, and statistics of the radii."""
+    counts = [
+        (label, fraction, percent)
+        for label, _, fraction, percent in content.count_rows(certificates)
+    ]
+    samples = plural(certificates.samples, "sample")
+    return _figure(
+        f"{certificates.bound.model} on {certificates.data}: {samples}, {certificates.norm}",
+        _table((), counts),
+        _table((), content.radius_facts(certificates)),
+        certificate_statement(certificates),
+        disagreement_note(certificates),
+        content.certificates_provenance(certificates),
+    )
+
+
+def layer_table(inspection: Inspection) -> str:
+    """The layers of a model, and what stands in the way of a finite bound."""
+    obstacles = [
+        f"{', '.join(nodes)} {finding}; {help}"
+        for nodes, finding, help in content.obstacle_groups(inspection)
+    ]
+    return _figure(
+        f"{inspection.model}: {content.model_summary(inspection)}",
+        _table(content.layer_titles(inspection), content.layer_rows(inspection)),
+        content.contraction_note(inspection),
+        *(obstacles or ["Nothing stands in the way of a finite bound."]),
+    )
+
+
+class _Html(str):
+    """Text that is HTML already."""
+
+
+def _figure(title: str, *parts: str) -> str:
+    """A heading and its parts; what is not HTML becomes a paragraph."""
+    body = [part if isinstance(part, _Html) else _element("p", part) for part in parts if part]
+    return _element("div", _Html(_element("strong", title) + "".join(body)))
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> _Html:
+    head = _Html("".join(_element("th", text, LEFT) for text in titles))
+    lines = [_Html("".join(_element("td", text, LEFT) for text in row)) for row in rows]
+    body = _Html("".join(_element("tr", line) for line in lines))
+    start = _element("thead", _element("tr", head)) if titles else _Html()
+    return _element("table", _Html(start + _element("tbody", body)))
+
+
+def _element(tag: str, content: str, attributes: str = "") -> _Html:
+    inner = content if isinstance(content, _Html) else escape(printable(content))
+    return _Html(f"<{tag}{attributes}>{inner}</{tag}>")

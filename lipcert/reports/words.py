@@ -1,0 +1,91 @@
+"""Words shared by the formats: names made printable, and sentences about what is proved."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lipcert.bounds.result import LipschitzBound
+    from lipcert.certification.result import Certificates
+
+SEMANTICS = {"real": "in real arithmetic on the weights that the file holds"}
+"""What a bound's ``semantics`` means."""
+NORM_SIGNS = {"l1": "₁", "l2": "₂", "linf": "∞"}
+
+
+def printable(name: str) -> str:
+    """``name`` with control characters and lone surrogates escaped: safe on any terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def shortened(name: str, width: int) -> str:
+    """``name`` in at most ``width`` characters: what is left out lies before the middle, as the
+    ends of names tell them apart.  Both parts of an arrow are shortened.
+    """
+    if len(name) <= width:
+        return name
+    left, arrow, right = name.partition(" → ")
+    if arrow and width >= 2 * len(arrow) + 3:
+        room = width - len(arrow)
+        most = max(room // 2, room - len(right))
+        left = shortened(left, most)
+        return f"{left}{arrow}{shortened(right, room - len(left))}"
+    head = (width - 1) // 3
+    tail = width - 1 - head
+    return f"{name[:head]}…{name[len(name) - tail :]}" if width > 1 else "…"[:width]
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 layer``, ``2 layers``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def semantics_of(bound: LipschitzBound) -> str:
+    """In what arithmetic a bound holds."""
+    return SEMANTICS.get(bound.semantics, f"in {bound.semantics} arithmetic")
+
+
+def subject(bound: LipschitzBound) -> str:
+    """What a bound is of, or that there is none."""
+    if bound.is_finite:
+        return f"{bound.norm} Lipschitz constant"
+    return f"no finite {bound.norm} bound"
+
+
+def statement(bound: LipschitzBound, number: str) -> str:
+    """The inequality that a finite bound of ``number`` proves."""
+    sign = NORM_SIGNS.get(bound.norm, "")
+    return f"‖f(x) − f(y)‖{sign} ≤ {number} · ‖x − y‖{sign} for all inputs x and y"
+
+
+def certificate_statement(certificates: Certificates) -> str:
+    """What a certified sample is."""
+    return (
+        f"No perturbation of {certificates.norm} norm up to ε changes the class of a certified "
+        f"sample: proved {semantics_of(certificates.bound)}."
+    )
+
+
+def disagreement_note(certificates: Certificates) -> str:
+    """A sentence on samples that ONNX Runtime and real arithmetic classify differently, or ""."""
+    count = certificates.disagreements
+    if not count:
+        return ""
+    verb = "is" if count == 1 else "are"
+    return (
+        f"{plural(count, 'sample')} {verb} classified differently by ONNX Runtime and in real "
+        "arithmetic: radius 0."
+    )
+
+
+def searched_lower(bound: LipschitzBound) -> float | None:
+    """The lower bound, None where none was searched for or found."""
+    return bound.lower if bound.lower > 0.0 else None
+
+
+def exactness(bound: LipschitzBound) -> float | None:
+    """Bound over lower bound, None where either is missing."""
+    if searched_lower(bound) is None or not math.isfinite(bound.value):
+        return None
+    return bound.ratio
