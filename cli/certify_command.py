@@ -21,7 +21,7 @@ from .options import (
     time_limit_option,
 )
 from .progress import progress
-from .values import RangeType
+from .values import read_range
 
 
 @click.command("certify")
@@ -45,7 +45,7 @@ from .values import RangeType
 )
 @click.option(
     "--input-range",
-    type=RangeType(),
+    type=read_range,
     metavar="LOW,HIGH",
     help="Range of valid data; a value outside is an error.",
 )

@@ -13,7 +13,7 @@ from lipcert.reports import FORMATS
 
 from .delivery import Delivery
 from .session import COLOR_CHOICES, Session
-from .values import MethodType, ReportType, ShapeType
+from .values import METHOD_NAMES, read_method, read_report, read_shape
 
 Command = Callable[..., Any]
 
@@ -34,7 +34,8 @@ norm_option = click.option(
 )
 method_option = click.option(
     "--method",
-    type=MethodType(),
+    type=read_method,
+    metavar=f"[{'|'.join(METHOD_NAMES)}]",
     default="auto",
     show_default=True,
     help="How the bound is found; auto takes the smallest that the time limit allows.",
@@ -63,7 +64,7 @@ device_option = click.option(
 )
 input_shape_option = click.option(
     "--input-shape",
-    type=ShapeType(),
+    type=read_shape,
     metavar="3x32x32",
     help="Shape of one sample, without the batch, for a model with dynamic sizes.",
 )
@@ -95,7 +96,7 @@ def output_options(command: Command) -> Command:
     @click.option(
         "--report",
         "reports",
-        type=ReportType(),
+        type=read_report,
         multiple=True,
         metavar="FORMAT=FILE",
         help="Also write the result to a file, such as json=result.json. Repeatable.",

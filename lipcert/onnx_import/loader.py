@@ -155,8 +155,7 @@ def _import_node(node: NodeProto, position: int, scope: Scope, needed: set[str])
         raise scope.refuse(str(error), "a model with such constants has no bound") from error
     except Exception as error:  # whatever a malformed node made numpy or torch say
         raise scope.refuse(
-            f"does not fit its operands ({error})", "check the model with onnx.checker"
-        ) from error
+            f"does not fit its operands ({error})") from error
     for name in node.output:
         known = name in scope.shapes or name in scope.constants or name in scope.names
         if name in needed and not known and name not in scope.pending:

@@ -26,7 +26,7 @@ def read_axes(node: NodeProto, scope: Scope, rank: int, position: int = 1) -> tu
         axes = Attributes(node, scope).integers("axes", ())
     axes = tuple(normal_axis(axis, rank, scope) for axis in axes)
     if len(set(axes)) != len(axes):
-        raise scope.refuse(f"names an axis twice in {axes}", "check the model with onnx.checker")
+        raise scope.refuse(f"names an axis twice in {axes}")
     return axes
 
 
@@ -34,6 +34,5 @@ def normal_axis(axis: int, rank: int, scope: Scope) -> int:
     """A possibly negative axis as a non-negative one."""
     if not -rank <= axis < rank:
         raise scope.refuse(
-            f"axis {axis} is out of range for rank {rank}", "check the model with onnx.checker"
-        )
+            f"axis {axis} is out of range for rank {rank}")
     return axis % rank

@@ -29,6 +29,9 @@ from lipcert.operators import (
 Positions = NDArray[np.int64]
 """Flat positions in a signal, −1 for zero."""
 
+CHECK = "check the model with onnx.checker"
+"""The remedy for a node that is not what its operator allows."""
+
 MAX_ELEMENTS = 1 << 28
 """Largest tensor that a model may ask for, and all that it may compute: 2 GiB of float64."""
 
@@ -123,7 +126,7 @@ class Scope:
         """How errors name the current node."""
         return f"node {self.label!r} ({self.onnx_type}, opset {self.opset})"
 
-    def refuse(self, finding: str, remedy: str = "") -> LipcertError:
+    def refuse(self, finding: str, remedy: str = CHECK) -> LipcertError:
         """The error for something about the current node that is not supported."""
         return UnsupportedError(self.place, finding, remedy)
 

@@ -13,8 +13,6 @@ from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.scope import Scope
 from lipcert.operators import Shape
 
-CHECK = "check the model with onnx.checker"
-
 
 @dataclass(frozen=True)
 class Window:
@@ -37,13 +35,12 @@ def read_window(node: NodeProto, scope: Scope, spatial: Shape, kernel: Shape | N
     dilation = options.integers("dilations", (1,) * axes)
     pads = options.integers("pads", (0,) * (2 * axes))
     if not 1 <= axes <= 3:
-        raise scope.refuse(f"has {axes} spatial axes; one to three are supported", CHECK)
+        raise scope.refuse(f"has {axes} spatial axes; one to three are supported")
     if {len(kernel), len(stride), len(dilation)} != {axes} or len(pads) != 2 * axes:
         raise scope.refuse(
-            "its kernel, strides, dilations or pads do not fit its input's rank", CHECK
-        )
+            "its kernel, strides, dilations or pads do not fit its input's rank")
     if min(*kernel, *stride, *dilation) < 1:
-        raise scope.refuse("its kernel, strides or dilations are not positive", CHECK)
+        raise scope.refuse("its kernel, strides or dilations are not positive")
     if min(pads) < 0:
         raise scope.refuse("has negative pads", "replace them by a Slice or a Pad node")
     mode = options.text("auto_pad", "NOTSET")
@@ -66,7 +63,7 @@ def _automatic(mode: str, n: int, reach: int, stride: int, scope: Scope) -> tupl
     if mode == "VALID":
         return 0, 0
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
-        raise scope.refuse(f"auto_pad={mode!r} is not known", CHECK)
+        raise scope.refuse(f"auto_pad={mode!r} is not known")
     total = max(0, (math.ceil(n / stride) - 1) * stride + reach - n)
     begin = total // 2 if mode == "SAME_UPPER" else total - total // 2
     return begin, total - begin
@@ -78,7 +75,7 @@ def _line(
     """Pads before and after one axis, and how many windows fit."""
     room = n + begin + end - reach
     if room < 0:
-        raise scope.refuse(f"its window does not fit an input of size {n} on axis {axis}", CHECK)
+        raise scope.refuse(f"its window does not fit an input of size {n} on axis {axis}")
     count = room // stride + 1
     if ceil:
         if room % stride and count * stride < n + begin:

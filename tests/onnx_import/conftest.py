@@ -20,12 +20,13 @@ PANEL = 40
 """Models of one input shape that are exported together by the slow exporter."""
 
 
-def _load_zoo() -> ModuleType:
-    """The package beside this file, whatever folder pytest runs in."""
-    name = "lipcert_test_zoo"
+def _load(folder: str) -> ModuleType:
+    """A package beside this file, whatever folder pytest runs in."""
+    name = f"lipcert_test_{folder}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(
-            name, FOLDER / "zoo" / "__init__.py", submodule_search_locations=[str(FOLDER / "zoo")]
+            name, FOLDER / folder / "__init__.py",
+            submodule_search_locations=[str(FOLDER / folder)],
         )
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -34,7 +35,8 @@ def _load_zoo() -> ModuleType:
     return sys.modules[name]
 
 
-zoo = _load_zoo()
+zoo = _load("zoo")
+single_models = _load("singles")
 
 EXPORTERS = {
     "legacy-11-one": (zoo.export_legacy, 11, False),
@@ -169,8 +171,16 @@ def exported(case, exporter, panels, tmp_path) -> Exported:
     return Exported(written, 0, case.oracle)
 
 
+@pytest.fixture(scope="session")
+def singles() -> ModuleType:
+    """Makers of models of one operator."""
+    return single_models
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every case with every exporter, for tests that ask for both."""
+    """Every case with every exporter, and every operator, for tests that ask for them."""
+    if "op_type" in metafunc.fixturenames:
+        metafunc.parametrize("op_type", sorted(single_models.MAKERS))
     if "exporter" in metafunc.fixturenames:
         metafunc.parametrize("exporter", EXPORTERS)
     if "case" in metafunc.fixturenames and "exporter" in metafunc.fixturenames:

@@ -115,8 +115,7 @@ def import_prelu(node: NodeProto, scope: Scope) -> None:
     shape = scope.shape(node.input[0])
     if scope.common_shape(shape, slope.value.shape) != shape:
         raise scope.refuse(
-            f"its slope {slope.value.shape} does not fit {shape}", "check it with onnx.checker"
-        )
+            f"its slope {slope.value.shape} does not fit {shape}")
     scope.nonlinear(
         PRelu(slope.tensor()), [node.input[0]], shape, node.output[0], parameters=slope.sources
     )

@@ -12,7 +12,7 @@ from lipcert.onnx_import.constants import Constant
 from lipcert.onnx_import.operands import optional
 from lipcert.onnx_import.registry import IMPORTERS
 from lipcert.onnx_import.scope import Scope
-from lipcert.onnx_import.windows import CHECK, Window, inside_counts, read_window
+from lipcert.onnx_import.windows import Window, inside_counts, read_window
 from lipcert.operators import Adjoint, Convolution, Diagonal, Norms, Shape
 from lipcert.rounding import UNIT_ROUNDOFF
 
@@ -25,14 +25,13 @@ def import_conv(node: NodeProto, scope: Scope) -> None:
     groups = Attributes(node, scope).integer("group", 1)
     channels, value = shape[1] if len(shape) > 1 else 0, weight.value
     if value.ndim != len(shape) or groups < 1 or value.shape[1] * groups != channels:
-        raise scope.refuse(f"kernel {value.shape} with {groups} groups does not fit {shape}", CHECK)
+        raise scope.refuse(f"kernel {value.shape} with {groups} groups does not fit {shape}")
     if value.shape[0] % groups:
         raise scope.refuse(
-            f"{value.shape[0]} output channels do not divide into {groups} groups", CHECK
-        )
+            f"{value.shape[0]} output channels do not divide into {groups} groups")
     window = read_window(node, scope, shape[2:], value.shape[2:])
     if window.kernel != value.shape[2:]:
-        raise scope.refuse(f"kernel_shape {window.kernel} is not that of its kernel", CHECK)
+        raise scope.refuse(f"kernel_shape {window.kernel} is not that of its kernel")
     operator = Convolution(
         weight.tensor(),
         shape[2:],
@@ -55,7 +54,7 @@ def _channel_bias(node: NodeProto, scope: Scope, shape: Shape) -> Constant | Non
         return None
     bias = scope.constant(node.input[2], "bias")
     if bias.value.size != shape[1]:
-        raise scope.refuse(f"a bias of shape {bias.value.shape} does not fit {shape}", CHECK)
+        raise scope.refuse(f"a bias of shape {bias.value.shape} does not fit {shape}")
     return bias.reshaped(lambda array: array.reshape(-1, *(1,) * (len(shape) - 2)))
 
 
@@ -68,11 +67,10 @@ def import_conv_transpose(node: NodeProto, scope: Scope) -> None:
     groups = options.integer("group", 1)
     value, axes = weight.value, len(shape) - 2
     if value.ndim != len(shape) or not 1 <= axes <= 3 or value.shape[0] != shape[1]:
-        raise scope.refuse(f"kernel {value.shape} does not fit an input of shape {shape}", CHECK)
+        raise scope.refuse(f"kernel {value.shape} does not fit an input of shape {shape}")
     if groups < 1 or value.shape[0] % groups:
         raise scope.refuse(
-            f"{value.shape[0]} input channels do not divide into {groups} groups", CHECK
-        )
+            f"{value.shape[0]} input channels do not divide into {groups} groups")
     stride = options.integers("strides", (1,) * axes)
     dilation = options.integers("dilations", (1,) * axes)
     spatial, begin, end = _transposed_geometry(options, scope, shape, value.shape, stride, dilation)
@@ -83,8 +81,7 @@ def import_conv_transpose(node: NodeProto, scope: Scope) -> None:
     )
     if forward.out_shape != shape:
         raise scope.refuse(
-            f"its pads and output size do not lead back to an input of {shape}", CHECK
-        )
+            f"its pads and output size do not lead back to an input of {shape}")
     scope.linear(
         Adjoint(forward), node.input[0], node.output[0],
         bias=_channel_bias(node, scope, forward.in_shape), parameters=weight.sources,
@@ -101,20 +98,22 @@ def _transposed_geometry(
     wanted = options.integers("output_shape", ())
     mode = options.text("auto_pad", "NOTSET")
     if not len(stride) == len(dilation) == len(extra) == axes or len(pads) != 2 * axes:
-        raise scope.refuse("its strides, dilations or pads do not fit its input's rank", CHECK)
+        raise scope.refuse("its strides, dilations or pads do not fit its input's rank")
     if min(*stride, *dilation) < 1 or min(*pads, *extra) < 0:
-        raise scope.refuse("its strides, dilations or pads are out of range", CHECK)
+        raise scope.refuse("its strides, dilations or pads are out of range")
     if wanted and len(wanted) < axes:
-        raise scope.refuse(f"output_shape {wanted} does not fit its input's rank", CHECK)
+        raise scope.refuse(f"output_shape {wanted} does not fit its input's rank")
     if mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
-        raise scope.refuse(f"auto_pad={mode!r} is not known", CHECK)
+        raise scope.refuse(f"auto_pad={mode!r} is not known")
     spatial, begin, end = [], [], []
     for axis in range(axes):
         reach = (kernel[2 + axis] - 1) * dilation[axis] + 1
         full = (shape[2 + axis] - 1) * stride[axis] + reach + extra[axis]
         if wanted or mode.startswith("SAME"):
             size = wanted[-axes:][axis] if wanted else shape[2 + axis] * stride[axis]
-            total = max(0, full - size)
+            total = full - size
+            if total < 0:
+                raise scope.refuse(f"its output of {size} on axis {axis} is more than it fills")
             first = total // 2 if mode == "SAME_UPPER" else total - total // 2
         else:
             first, last = (0, 0) if mode == "VALID" else (pads[axis], pads[axes + axis])
@@ -123,7 +122,7 @@ def _transposed_geometry(
         begin.append(first)
         end.append(max(0, total - first - extra[axis]))
     if min(spatial) < 1:
-        raise scope.refuse("its pads leave no output", CHECK)
+        raise scope.refuse("its pads leave no output")
     return tuple(spatial), tuple(begin), tuple(end)
 
 

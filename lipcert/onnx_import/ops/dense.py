@@ -18,8 +18,6 @@ from lipcert.onnx_import.registry import IMPORTERS
 from lipcert.onnx_import.scope import Scope
 from lipcert.operators import Convolution, Dense, Diagonal, Shape, Transpose
 
-CHECK = "check the model with onnx.checker"
-
 
 @IMPORTERS.register("Gemm")
 def import_gemm(node: NodeProto, scope: Scope) -> None:
@@ -28,7 +26,7 @@ def import_gemm(node: NodeProto, scope: Scope) -> None:
     alpha, beta = options.number("alpha", 1.0), options.number("beta", 1.0)
     left, right = node.input[0], node.input[1]
     if len(scope.shape(left)) != 2 or len(scope.shape(right)) != 2:
-        raise scope.refuse("multiplies something else than two matrices", CHECK)
+        raise scope.refuse("multiplies something else than two matrices")
     if options.integer("transA", 0):
         left = _transposed(left, scope)
     if options.integer("transB", 0):
@@ -95,7 +93,7 @@ def _signals_product(left: str, right: str, scope: Scope, output: str | None) ->
 
 def _product_shape(left: Shape, right: Shape, scope: Scope) -> Shape:
     """Shape of a matrix product by numpy's rules, or a refusal."""
-    refusal = scope.refuse(f"shapes {left} and {right} do not multiply", CHECK)
+    refusal = scope.refuse(f"shapes {left} and {right} do not multiply")
     if not left or not right or left[-1] != right[-2:][0]:
         raise refusal
     lead = scope.common_shape(left[:-2], right[:-2])

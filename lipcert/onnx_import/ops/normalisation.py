@@ -19,7 +19,6 @@ from lipcert.onnx_import.scope import Scope
 from lipcert.operators import Centring, Shape
 
 INFERENCE = "export the model with model.eval()"
-CHECK = "check the model with onnx.checker"
 
 
 @IMPORTERS.register("Softmax", "LogSoftmax")
@@ -72,7 +71,7 @@ def import_batch_normalization(node: NodeProto, scope: Scope) -> None:
 
 def _per_channel(constant: Constant, shape: Shape, scope: Scope) -> Constant:
     if len(shape) < 2 or constant.value.shape != shape[1:2]:
-        raise scope.refuse(f"parameters of shape {constant.value.shape} do not fit {shape}", CHECK)
+        raise scope.refuse(f"parameters of shape {constant.value.shape} do not fit {shape}")
     return constant.reshaped(lambda array: array.reshape(-1, *(1,) * (len(shape) - 2)))
 
 
@@ -106,7 +105,7 @@ def _divide_and_scale(
     gain = scope.constant(node.input[1], "scale")
     shape = scope.shape(source)
     if scope.common_shape(shape, gain.value.shape) != shape:
-        raise scope.refuse(f"a scale of shape {gain.value.shape} does not fit {shape}", CHECK)
+        raise scope.refuse(f"a scale of shape {gain.value.shape} does not fit {shape}")
     divided = scope.nonlinear(RootMeanSquare(axes, epsilon), [source], shape)
     scaled = scale(divided, gain, scope, None if has_shift else node.output[0])
     if has_shift:
@@ -134,7 +133,7 @@ def import_group_normalization(node: NodeProto, scope: Scope) -> None:
     options = Attributes(node, scope)
     groups = options.integer("num_groups", 1)
     if groups < 1 or shape[1] % groups:
-        raise scope.refuse(f"{shape[1]} channels do not divide into {groups} groups", CHECK)
+        raise scope.refuse(f"{shape[1]} channels do not divide into {groups} groups")
     grouped = (shape[0], groups, math.prod(shape[1:]) // groups)
     flat = scope.reshape(node.input[0], grouped)
     centred = scope.linear(Centring(grouped, (2,)), flat)

@@ -155,8 +155,7 @@ def import_top_k(node: NodeProto, scope: Scope) -> None:
     count = scope.integers(node.input[1], "k")[0] if optional(node, 1) else options.integer("k", 0)
     if not 0 < count <= shape[axis]:
         raise scope.refuse(
-            f"cannot take {count} of {shape[axis]} values", "check the model with onnx.checker"
-        )
+            f"cannot take {count} of {shape[axis]} values")
     if count > 1 and not options.integer("sorted", 1):
         raise scope.refuse("returns values in no defined order (sorted=0)", "export sorted=1")
     largest = bool(options.integer("largest", 1))

@@ -16,6 +16,7 @@ from lipcert.onnx_import.interpolation import (
     ROUNDINGS,
     Axis,
     Row,
+    asymmetric,
     cubic_row,
     linear_row,
     nearest,
@@ -110,16 +111,22 @@ def _take_nearest(
     # a runtime works in float32 and may see a place on the other side of a limit
     for x, chosen in zip(places, line, strict=True):
         slack = Fraction(1, 1 << 20) * (1 + abs(x))
-        risky = {nearest(x + e, axis, ROUNDINGS[name]) for e in (-slack, slack)} != {chosen}
-        if risky and not _is_exact_in_float32(x, axis):
+        near = {nearest(x + e, axis, ROUNDINGS[name]) for e in (-slack, slack)}
+        if near != {chosen} and not _is_exact_in_float32(x, axis, locate):
             raise scope.refuse(f"takes the element nearest to {float(x):g}, a tie", PLAIN)
     positions: Positions = np.take(scope.positions(source), np.array(line), axis=number)
     return scope.rearrange(positions, source)
 
 
-def _is_exact_in_float32(x: Fraction, axis: Axis) -> bool:
-    """Whether float32 arithmetic meets no rounding on the way to ``x``, or a plain division."""
-    return all(Fraction(float(np.float32(float(v)))) == v for v in (x, axis.scale))
+def _is_exact_in_float32(
+    x: Fraction, axis: Axis, locate: Callable[[int, Axis], Fraction]
+) -> bool:
+    """Whether float32 arithmetic arrives at ``x`` too, by a quotient or by a product."""
+    scale = np.float32(float(axis.scale))
+    if locate is asymmetric:
+        i = np.float32(float(x * axis.scale))
+        return bool({float(i / scale), float(i * (np.float32(1.0) / scale))} == {float(x)})
+    return Fraction(float(scale)) == axis.scale
 
 
 def _matrix(

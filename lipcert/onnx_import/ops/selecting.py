@@ -15,8 +15,6 @@ from lipcert.onnx_import.ops.arithmetic import add_constant
 from lipcert.onnx_import.registry import IMPORTERS
 from lipcert.onnx_import.scope import Scope
 
-CHECK = "check the model with onnx.checker"
-
 
 @IMPORTERS.register("Slice")
 def import_slice(node: NodeProto, scope: Scope) -> None:
@@ -34,7 +32,7 @@ def import_slice(node: NodeProto, scope: Scope) -> None:
         axes = tuple(range(len(starts)))
     steps = scope.integers(node.input[4], "steps") if optional(node, 4) else [1] * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        raise scope.refuse("its starts, ends, axes and steps do not fit together", CHECK)
+        raise scope.refuse("its starts, ends, axes and steps do not fit together")
     positions = scope.positions(node.input[0])
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         chosen = _sliced(shape[axis], start, end, step)
@@ -57,10 +55,10 @@ def import_gather(node: NodeProto, scope: Scope) -> None:
     shape = scope.shape(node.input[0])
     axis = normal_axis(Attributes(node, scope).integer("axis", 0), len(shape), scope)
     if not np.issubdtype(constant.dtype, np.integer):
-        raise scope.refuse(f"its indices are of type {constant.dtype}", CHECK)
+        raise scope.refuse(f"its indices are of type {constant.dtype}")
     indices = constant.astype(np.int64)
     if np.any((indices < -shape[axis]) | (indices >= shape[axis])):
-        raise scope.refuse(f"its indices do not fit axis {axis} of {shape}", CHECK)
+        raise scope.refuse(f"its indices do not fit axis {axis} of {shape}")
     scope.allow(math.prod(shape) / shape[axis] * indices.size, "a tensor")
     positions = np.take(scope.positions(node.input[0]), indices, axis=axis)
     scope.rearrange(positions, node.input[0], node.output[0])
@@ -108,7 +106,7 @@ def import_split(node: NodeProto, scope: Scope) -> None:
         each = math.ceil(shape[axis] / count)
         sizes = [each] * (count - 1) + [shape[axis] - each * (count - 1)]
     if sum(sizes) != shape[axis] or len(sizes) != count or min(sizes) < 0:
-        raise scope.refuse(f"cannot split {shape[axis]} into {sizes}", CHECK)
+        raise scope.refuse(f"cannot split {shape[axis]} into {sizes}")
     stops = np.cumsum(sizes)[:-1].tolist()
     for name, piece in zip(
         node.output, np.split(scope.positions(node.input[0]), stops, axis), strict=True
@@ -125,7 +123,7 @@ def import_concat(node: NodeProto, scope: Scope) -> None:
     axis = normal_axis(Attributes(node, scope).integer("axis", 0), rank, scope)
     others = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
     if len(others) != 1 or any(len(shape) != rank for shape in shapes):
-        raise scope.refuse(f"cannot concatenate {shapes} along axis {axis}", CHECK)
+        raise scope.refuse(f"cannot concatenate {shapes} along axis {axis}")
     full = (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
     scope.allow(math.prod(full), "a tensor")
     start, parts = 0, []
