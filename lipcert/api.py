@@ -92,7 +92,9 @@ def _exported(module: torch.nn.Module, input_shape: Shape | None) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            torch.onnx.export(module, (dummy,), buffer, opset_version=17, dynamo=False)
+            torch.onnx.export(
+                module, (dummy,), buffer, opset_version=17, dynamo=False  # type: ignore[arg-type]
+            )
         except Exception as error:
             raise InputError(
                 type(module).__name__, f"torch.onnx.export fails: {str(error).splitlines()[0]}",

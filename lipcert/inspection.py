@@ -12,9 +12,13 @@ from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import Obstacle
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.nonlinear import Nonlinearity
-from lipcert.operators import Shape
+from lipcert.operators import Indexing, Shape
 from lipcert.rounding import mul_up, sqrt_up
 from lipcert.signals import SignalForm, Terms
+
+
+SELECTIONS = frozenset({"Max", "Min", "ReduceMax", "ReduceMin"})
+"""Operators of which a half may be left to a node that pairs it with its counterpart."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def _layer(graph: Graph, nodes: list[Node], context: BoundContext) -> Layer:
         norm = mul_up(norm, value)
         if way:
             how.append(way)
+    if _places_apart(nodes):
+        norm, how = 1.0, ["exact"]
     nonlinear = [n.operation for n in nodes if isinstance(n.operation, Nonlinearity)]
     names = dict.fromkeys(name for node in nodes for name in node.parameters)
     counted = sum(math.prod(graph.initialisers.get(name, (0,))) for name in names)
@@ -118,9 +124,23 @@ def _layer(graph: Graph, nodes: list[Node], context: BoundContext) -> Layer:
         interval = (_least(slopes.alpha), -_least(-slopes.beta))
     obstacle = next((item.obstacle for item in nonlinear if item.obstacle), "")
     return Layer(
-        last.name, last.onnx_type, last.shape, counted, not nonlinear, norm,
+        last.name, last.onnx_type, last.shape, counted,
+        not nonlinear and last.onnx_type not in SELECTIONS, norm,
         ", ".join(dict.fromkeys(how)), interval, obstacle,
     )
+
+
+def _places_apart(nodes: list[Node]) -> bool:
+    """Whether the nodes put signals side by side, as a concatenation does: norm 1 jointly."""
+    if len(nodes) < 2 or not isinstance(nodes[-1].operation, Total):
+        return False
+    parts = [n.operation.operator for n in nodes[:-1] if isinstance(n.operation, Affine)]
+    maps = [part for part in parts if isinstance(part, Indexing)]
+    if len(maps) < len(nodes) - 1 or len(maps) != len(nodes[-1].inputs):
+        return False
+    covered = sum((part.index >= 0).long() for part in maps)
+    single = all(part.largest_multiplicity == 1 for part in maps)
+    return single and not bool((covered > 1).any())  # type: ignore[union-attr]
 
 
 def _least(bound: object) -> float:

@@ -232,7 +232,8 @@ def _joint_weights(stack: Tensor) -> Tensor | None:
 def _top_eigenvector(stack: Tensor, weights: Tensor, start: Tensor, *, exactly: bool) -> Tensor:
     """Top eigenvector of ``Σ G_k / p_k``, by a few power steps from ``start`` when large."""
     if exactly:
-        return torch.linalg.eigh((stack / weights[:, None, None]).sum(0)).eigenvectors[:, -1]
+        vectors: Tensor = torch.linalg.eigh((stack / weights[:, None, None]).sum(0)).eigenvectors
+        return vectors[:, -1]
     v = start
     for _ in range(4):
         v = ((stack @ v) / weights[:, None]).sum(0)

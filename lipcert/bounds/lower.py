@@ -136,7 +136,7 @@ def _ascend_pairs(
         optimizer.zero_grad()
         rise = graph.evaluate(size * (x + d)) - graph.evaluate(size * (x - d))
         quotient = _vector_norm(rise, norm).reshape(-1) / _vector_norm(d, norm).reshape(-1)
-        (-quotient.clamp(min=1e-300).log().sum()).backward()
+        torch.autograd.backward(-quotient.clamp(min=1e-300).log().sum())
         optimizer.step()
     return (size * x).detach(), d.detach()
 
@@ -165,7 +165,7 @@ def _slopes(
     graph: Graph, points: Tensor, directions: Tensor, norm: str, *, steps: int
 ) -> tuple[Tensor, Tensor]:
     """Induced norms of the Jacobians at ``points``, each from below, and the input directions."""
-    outputs, pull = torch.func.vjp(graph.evaluate, points)
+    pull = torch.func.vjp(graph.evaluate, points)[1]
     v = directions
     best = torch.zeros(len(points), dtype=torch.float64, device=points.device)
     chosen = v
@@ -184,7 +184,7 @@ def _slopes(
 
 def _vector_norm(x: Tensor, norm: str) -> Tensor:
     p = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}[norm]
-    size = torch.linalg.vector_norm(x.flatten(1), p, dim=1)
+    size: Tensor = torch.linalg.vector_norm(x.flatten(1), p, dim=1)
     return size.reshape(-1, *(1,) * (x.dim() - 1))
 
 

@@ -23,7 +23,7 @@ def pair_extrema(nodes: list[Node]) -> list[Node]:
     joined: dict[str, list[Node]] = {}
     for node in nodes:
         partner = minima.get(_key(node)) if _sign(node.operation) == 1.0 else None
-        if partner is None or node.output in joined:
+        if partner is None or partner.output in joined:
             continue
         first, second = sorted((node, partner), key=lambda item: nodes.index(item))
         joined[first.output] = _joint(node, partner)

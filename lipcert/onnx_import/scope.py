@@ -257,7 +257,7 @@ class Scope:
 
     def rearrange(self, index: Positions, source: str, output: str | None = None) -> str:
         """Append a map that moves elements: flat input positions, −1 for zero."""
-        table = torch.from_numpy(np.ascontiguousarray(index, dtype=np.int64))
+        table = torch.from_numpy(np.require(index, np.int64, ["C", "W"]))
         return self.linear(Indexing(table, self.shape(source)), source, output)
 
     def positions(self, source: str) -> Positions:

@@ -81,7 +81,7 @@ class Convolution(LinearOperator):
         of FFT and Winograd algorithms, which would void the γ_n bound.
         """
         batch = x.reshape(-1, *self.in_shape[1:])
-        parts = [self._apply_chunk(part, weight) for part in batch.split(self._chunk())]
+        parts = [self._apply_chunk(part, weight) for part in torch.split(batch, self._chunk())]
         y = torch.cat(parts) if len(parts) > 1 else parts[0]
         return y.reshape(x.shape[0], *self.out_shape)
 
@@ -106,7 +106,7 @@ class Convolution(LinearOperator):
 
     def _adjoint(self, y: Tensor, weight: Tensor) -> Tensor:
         batch = y.reshape(-1, *self.out_shape[1:])
-        parts = [self._adjoint_chunk(part, weight) for part in batch.split(self._chunk())]
+        parts = [self._adjoint_chunk(part, weight) for part in torch.split(batch, self._chunk())]
         x = torch.cat(parts) if len(parts) > 1 else parts[0]
         return x.reshape(y.shape[0], *self.in_shape)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lipcert.operators.base import LinearOperator, Norms
-from lipcert.operators.composed import Composed, Sum, compose, factors_of
+from lipcert.operators.composed import Adjoint, Composed, Sum, compose, factors_of, transpose
 from lipcert.operators.convolution import Convolution
 from lipcert.operators.dense import Dense
 from lipcert.operators.diagonal import Diagonal
@@ -22,6 +22,8 @@ def simplify(operator: LinearOperator) -> LinearOperator:
     """
     if isinstance(operator, Sum):
         return _merge_index_sums(Sum(tuple(simplify(part) for part in operator.summands)))
+    if isinstance(operator, Adjoint) and isinstance(operator.operator, Composed | Sum):
+        return simplify(transpose(operator.operator))
     if not isinstance(operator, Composed):
         return operator
     factors = [

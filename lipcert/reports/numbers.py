@@ -31,9 +31,15 @@ def at_least(value: float, digits: int = TABLE) -> str:
 def _rounded(value: float, digits: int, rounding: str, zeros: bool) -> str:
     if not math.isfinite(value):
         return str(value)
-    exact = Context(prec=digits, rounding=rounding).create_decimal_from_float(value)
-    alternate = "#" if zeros else ""
-    return f"{float(exact) + 0.0:{alternate}.{digits}g}".removesuffix(".")
+    exact = Context(prec=digits, rounding=rounding).create_decimal_from_float(value + 0.0)
+    size = exact.adjusted() if exact else 0
+    if -5 <= size < digits:
+        text, power = f"{exact:.{digits - 1 - size}f}", ""
+    else:
+        text, _, power = f"{exact:.{digits - 1}e}".partition("e")
+    if "." in text and not zeros:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text}e{power}" if power else text
 
 
 def interval(low: float, high: float) -> str:

@@ -108,7 +108,7 @@ def _column_chunks(
 
 def _widths(operator: LinearOperator) -> Iterator[int]:
     yield max(operator.in_size, operator.out_size)
-    parts = ()
+    parts: tuple[LinearOperator, ...] = ()
     if isinstance(operator, Composed):
         parts = operator.factors
     elif isinstance(operator, Sum):

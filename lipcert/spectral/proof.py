@@ -108,7 +108,8 @@ def power_estimates(gram: Tensor, steps: int) -> Tensor:
     for _ in range(steps):
         v = v / v.norm(dim=1, keepdim=True).clamp(min=1e-300)
         v = gram @ v
-    return v.norm(dim=1).reshape(-1)
+    norms: Tensor = v.norm(dim=1)
+    return norms.reshape(-1)
 
 
 def lanczos_estimate(gram: Tensor, most: int = 300) -> float:

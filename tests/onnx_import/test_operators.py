@@ -16,7 +16,7 @@ from lipcert.nonlinear import Nonlinearity
 from lipcert.onnx_import import build_graph
 from lipcert.onnx_import.registry import IMPORTERS
 
-REPEATS = 6
+REPEATS = 8
 TOLERANCE = 1e-5
 
 

@@ -33,6 +33,17 @@ def _gated(name: str, *others: str) -> tuple[int, Written]:
     return 7, write
 
 
+def _nested(*steps: str) -> tuple[int, Written]:
+    """One operator after another."""
+
+    def write(w: Writer, x: Value) -> Value:
+        for step in steps:
+            x = w.apply(step, [x], x.shape)
+        return x
+
+    return 7, write
+
+
 def _gelu_by_erf(w: Writer, x: Value) -> Value:
     inner = w.apply("Div", [x, w.constant(math.sqrt(2.0))], x.shape)
     erf = w.apply("Erf", [inner], x.shape)
@@ -61,6 +72,7 @@ WRITTEN: dict[str, list[tuple[int, Written]]] = {
     "Gelu": [(7, _gelu_by_erf), _plain("Gelu", 20)],
     "TanhGelu": [_plain("Gelu", 20, approximate="tanh")],
     "Silu": [_gated("Sigmoid")],
+    "LogSigmoid": [_nested("Sigmoid", "Log")],
     "Mish": [_plain("Mish", 18), _gated("Softplus", "Tanh")],
     "HardSigmoid": [_plain("HardSigmoid", alpha=0.25, beta=0.5)],
     "HardSwish": [_plain("HardSwish", 14), _gated("HardSigmoid")],
@@ -169,7 +181,7 @@ def _reduced(w: Writer, kind: str, x: Value, axes: list[int]) -> Value:
     return y if y.shape else w.reshape(y, (1,))
 
 
-@block(ANY, exact=True, keeps_shape=True, weight=2.0)
+@block(ANY, exact=True, keeps_shape=True, weight=2.0, branches=True)
 def larger_of_branches(w: Writer, x: Value) -> Value:
     """The maximum or minimum of two or three branches, or of a branch and constants."""
     operands: list[Value | str] = [branch(w, x, 1), branch(w, x, 1)]
@@ -242,7 +254,7 @@ def instance_norm(w: Writer, x: Value) -> Value | None:
     )
 
 
-@block((1,), weight=0.15)
+@block((1,), weight=0.15, branches=True)
 def product_of_branches(w: Writer, x: Value) -> Value:
     """The product of two signals, which has no finite constant."""
     return w.apply("Mul", [branch(w, x, 1), branch(w, x, 1)], x.shape)

@@ -162,7 +162,7 @@ def depth_and_space(w: Writer, x: Value) -> Value | None:
     return None
 
 
-@block(ANY, exact=True, keeps_shape=True)
+@block(ANY, exact=True, keeps_shape=True, branches=True)
 def masked(w: Writer, x: Value) -> Value:
     """A choice between two signals, or a signal and a number, by a constant mask."""
     mask = w.constant(w.rng.random(x.shape[-1:]) < 0.5, np.bool_)
@@ -170,14 +170,14 @@ def masked(w: Writer, x: Value) -> Value:
     return w.apply("Where", [mask, *w.pick([[x, other], [other, x]])], x.shape)
 
 
-@block(ANY, exact=True, keeps_shape=True, weight=4.0)
+@block(ANY, exact=True, keeps_shape=True, weight=4.0, branches=True)
 def residual(w: Writer, x: Value) -> Value:
     """``x + g(x)``."""
     y = branch(w, x)
     return w.apply("Add", w.pick([[x, y], [y, x]]), x.shape)
 
 
-@block(ANY, exact=True, keeps_shape=True, weight=2.0)
+@block(ANY, exact=True, keeps_shape=True, weight=2.0, branches=True)
 def difference(w: Writer, x: Value) -> Value:
     """``g(x) − h(x)``; now and then of a signal from itself."""
     left = branch(w, x)
@@ -185,7 +185,7 @@ def difference(w: Writer, x: Value) -> Value:
     return w.apply("Sub", [left, right], x.shape)
 
 
-@block(ANY, exact=True, keeps_shape=True)
+@block(ANY, exact=True, keeps_shape=True, branches=True)
 def sum_of_three(w: Writer, x: Value) -> Value:
     operands: list[Value | str] = [branch(w, x, 1), x, branch(w, x, 1)]
     if w.chance(0.3):
@@ -194,7 +194,7 @@ def sum_of_three(w: Writer, x: Value) -> Value:
     return w.apply(kind, operands, x.shape)
 
 
-@block(ANY, exact=True, weight=3.0)
+@block(ANY, exact=True, weight=3.0, branches=True)
 def stacked_branches(w: Writer, x: Value) -> Value | None:
     """Branches side by side, one of them perhaps the signal itself or a constant."""
     if x.size > 48:
@@ -215,7 +215,7 @@ def _with_constant(w: Writer, parts: list[Value], constant: Value) -> Value:
     return w.concat([*parts, filled], 0)
 
 
-@block(ANY, exact=True, weight=2.0)
+@block(ANY, exact=True, weight=2.0, branches=True)
 def taken_apart(w: Writer, x: Value) -> Value | None:
     """Split, one piece changed, put together in another order."""
     axis = w.integer(0, len(x.shape) - 1)
@@ -228,7 +228,7 @@ def taken_apart(w: Writer, x: Value) -> Value | None:
     return w.concat(w.pick([[left, right], [right, left], [right, left, right]]), axis)
 
 
-@block((2, 3), exact=True, weight=1.5)
+@block((2, 3), exact=True, weight=1.5, branches=True)
 def shared_twice(w: Writer, x: Value) -> Value:
     """One linear image of the signal read by two branches that meet again."""
     image = branch(w, x, 1)

@@ -19,6 +19,7 @@ class Block:
     ranks : numbers of axes behind the batch that it reads.
     exact : whether it is piecewise linear with small dyadic coefficients when asked to be.
     keeps_shape : whether its output has its input's shape, so that it may stand in a branch.
+    branches : whether it makes branches, which go no deeper than ``DEEPEST``.
     since : the first operator set that has its operators.
     """
 
@@ -27,10 +28,12 @@ class Block:
     ranks: frozenset[int]
     exact: bool
     keeps_shape: bool
+    branches: bool
     since: int
     weight: float
 
 
+DEEPEST = 2
 BLOCKS: dict[str, Block] = {}
 ANY = (1, 2, 3, 4)
 SPATIAL = (2, 3, 4)
@@ -41,6 +44,7 @@ def block(
     *,
     exact: bool = False,
     keeps_shape: bool = False,
+    branches: bool = False,
     since: int = 7,
     weight: float = 1.0,
 ) -> Callable[[Make], Make]:
@@ -49,7 +53,9 @@ def block(
     def enter(make: Make) -> Make:
         name = make.__name__
         assert name not in BLOCKS, name
-        BLOCKS[name] = Block(name, make, frozenset(ranks), exact, keeps_shape, since, weight)
+        BLOCKS[name] = Block(
+            name, make, frozenset(ranks), exact, keeps_shape, branches, since, weight
+        )
         return make
 
     return enter
@@ -63,6 +69,7 @@ def suitable(writer: Writer, value: Value, *, keeps_shape: bool = False) -> list
         if len(value.shape) in found.ranks
         and (found.exact or not writer.exact)
         and (found.keeps_shape or not keeps_shape)
+        and (not found.branches or writer.depth < DEEPEST)
         and writer.opset >= found.since
     ]
 
@@ -84,6 +91,8 @@ def follow(writer: Writer, value: Value, *, keeps_shape: bool = False) -> Value:
 
 def branch(writer: Writer, value: Value, blocks: int = 2) -> Value:
     """A few blocks that keep the shape: what stands beside a shortcut."""
+    writer.depth += 1
     for _ in range(writer.integer(1, blocks)):
         value = follow(writer, value, keeps_shape=True)
+    writer.depth -= 1
     return value

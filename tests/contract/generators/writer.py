@@ -33,6 +33,7 @@ class Writer:
     ----------
     exact : use only small dyadic weights and piecewise linear functions, whose slopes float64
         computes without rounding.
+    depth : how many branches the next block is inside of.
     """
 
     rng: np.random.Generator
@@ -41,6 +42,7 @@ class Writer:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initialisers: list[onnx.TensorProto] = field(default_factory=list)
     blocks: list[str] = field(default_factory=list)
+    depth: int = 0
     _count: int = 0
 
     # --- choices ---------------------------------------------------------------------------

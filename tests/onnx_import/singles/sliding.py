@@ -73,9 +73,7 @@ def conv_transpose(rng: np.random.Generator, opset: int, name: str) -> Single:
         cut = rng.integers(0, np.minimum(2, strides) + 1)
         attributes["output_shape"] = [max(1, int(f - c)) for f, c in zip(full, cut, strict=True)]
     if kind < 0.4 and rng.random() < 0.5:
-        attributes["output_padding"] = [int(rng.integers(0, max(s, d))) for s, d in zip(
-            strides, dilations, strict=True
-        )]
+        attributes["output_padding"] = [int(rng.integers(0, s)) for s in strides]
     weight = floats(rng, 2 * groups, 2, *kernel)
     bias = [floats(rng, 2 * groups)] if rng.random() < 0.6 else []
     return Single((1, 2 * groups, *size), ["x", weight, *bias], attributes)

@@ -1,0 +1,97 @@
+"""Results made by hand, with numbers that rounding to nearest would put on the wrong side."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lipcert.bounds.result import LipschitzBound, Obstacle
+from lipcert.certification.result import Certificates, CertifiedAt
+from lipcert.inspection import Factor, Inspection, Layer
+
+VERSIONS = {"python": "3.11.7", "lipcert": "0.1.0", "torch": "2.13.0"}
+DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def evil() -> str:
+    """A name that tries to get out of HTML, of Markdown and of a terminal's line."""
+    return "conv<b>|`x`&\x1b[31m\n"
+
+
+@pytest.fixture
+def bound() -> LipschitzBound:
+    return LipschitzBound(
+        value=12.345678901234567,
+        lower=11.111111111999999,
+        norm="l2",
+        method="averaged",
+        seconds=1.25,
+        methods={"autolip": 20.5, "averaged": 12.345678901234567},
+        pairwise=((0.0, 1.25), (1.25, 0.0)),
+        model="net.onnx",
+        model_sha256=DIGEST,
+        output="logits",
+        versions=VERSIONS,
+    )
+
+
+@pytest.fixture
+def obstacle() -> Obstacle:
+    return Obstacle("attention", "MatMul", "multiplies two signals", "certify on a region")
+
+
+@pytest.fixture
+def unbounded(bound: LipschitzBound, obstacle: Obstacle) -> LipschitzBound:
+    methods = {"autolip": math.inf, "averaged": math.inf}
+    return replace(bound, value=math.inf, methods=methods, pairwise=None, obstacle=obstacle)
+
+
+@pytest.fixture
+def certificates(bound: LipschitzBound) -> Certificates:
+    return Certificates(
+        samples=7,
+        clean_correct=6,
+        certified=(
+            CertifiedAt(36 / 255, "36/255", 5),
+            CertifiedAt(0.5, "0.5", 1),
+            CertifiedAt(9.0, "9", 0),
+        ),
+        radii=np.array([0.2, 0.3, 0.4, 0.45, 0.123456789, 0.75, 0.0]),
+        predictions=np.array([0, 1, 2, 0, 1, 2, 0]),
+        labels=np.array([0, 1, 2, 0, 1, 2, 1]),
+        margins=np.array([1.0, 1.5, 2.0, 2.25, 0.6, 3.75, 0.1]),
+        bound=replace(bound, lower=0.0),
+        disagreements=0,
+        norm="l2",
+        units="the data's own units",
+        data="digits",
+        data_sha256=DIGEST,
+        seconds=0.5,
+        normalization={"mean": (0.5,), "std": (0.25, 0.5)},
+        input_range=(0.0, 1.0),
+        largest_deviation=3.1e-7,
+        versions=VERSIONS,
+    )
+
+
+@pytest.fixture
+def inspection() -> Inspection:
+    layers = (
+        Layer("conv1", "Conv", (1, 8, 14, 14), 1250, True, 2.0000001, "torus", None, ""),
+        Layer("relu1", "Relu", (1, 8, 14, 14), 0, False, 1.0, "", (0.0, 1.0), ""),
+        Layer("pool", "MaxPool", (1, 8, 7, 7), 0, False, 1.0, "", None, ""),
+        Layer("gelu", "Gelu", (1, 8, 7, 7), 0, False, 1.129, "", (-0.12904, 1.12904), ""),
+        Layer("gemm", "Gemm", (1, 10), 3930, True, 3.0, "dense", None, ""),
+    )
+    factors = (
+        Factor("input → relu1", 2.0000001, "torus"),
+        Factor("relu1", 1.0, "slope"),
+        Factor("relu1 → gelu", 1.0, "exact"),
+        Factor("gelu", 1.129, "slope"),
+        Factor("gelu → output", 3.0, "dense"),
+    )
+    return Inspection("net.onnx", DIGEST, 17, (1, 1, 28, 28), (1, 10), "l2", layers, factors, ())
