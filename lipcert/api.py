@@ -167,7 +167,7 @@ def bound(
     name, best = min(results.items(), key=lambda item: item[1].value)
     table = None
     if pairwise:
-        table = tuple(tuple(float(v) for v in row) for row in _pairwise(results, best.value))
+        table = tuple(tuple(float(v) for v in row) for row in _pairwise(form, results, best.value))
     lower = 0.0
     if lower_seconds > 0.0:
         progress("lower bound", 0.0)
@@ -214,8 +214,11 @@ def _run_methods(
     return results
 
 
-def _pairwise(results: dict[str, Constants], value: float) -> np.ndarray:
+def _pairwise(form: SignalForm, results: dict[str, Constants], value: float) -> np.ndarray:
     """The smallest pairwise constants of all methods that ran."""
+    if not math.isfinite(value):
+        outputs = math.prod(form.output_shape)
+        return np.where(np.eye(outputs, dtype=bool), 0.0, math.inf)
     table: np.ndarray | None = None
     for constants in results.values():
         found = constants.pairwise()

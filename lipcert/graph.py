@@ -93,7 +93,7 @@ class Graph:
     opset : version of the default ONNX operator set.
     sha256 : digest of the model file (and of its external data, in order), empty if in memory.
     source : path of the model file, empty if in memory.
-    initialisers : shapes of the file's initialisers by name.
+    initialisers : shapes of the file's initialisers of real numbers, by name.
     file_output : the output's name in the file, where an equal value stands for it here.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from lipcert.bounds.autolip import slope_constant
+from lipcert.bounds.autolip import autolip_bound, slope_constant
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import Obstacle
 from lipcert.graph import Affine, Graph, Node, Total
@@ -52,11 +52,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of the AutoLip product: a folded linear stretch or a nonlinearity's constant."""
+    """One factor of the AutoLip product: a folded linear stretch or a nonlinearity's constant.
+
+    ``target`` is the nonlinearity (or "output") that it leads to.
+    """
 
     label: str
     value: float
     how: str
+    target: str
+    is_slope: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Inspection:
     layers : in order, one per ONNX node that computes something.
     factors : what the product bound is made of, folded linear stretches and slopes.
     obstacles : every node that keeps a bound from being finite.
+    product : the AutoLip bound, which joins branches more tightly than by adding their products.
     """
 
     model: str
@@ -79,6 +85,7 @@ class Inspection:
     layers: tuple[Layer, ...]
     factors: tuple[Factor, ...]
     obstacles: tuple[Obstacle, ...]
+    product: float
 
     @property
     def parameters(self) -> int:
@@ -101,6 +108,7 @@ def inspect_graph(graph: Graph, form: SignalForm, context: BoundContext) -> Insp
     return Inspection(
         graph.name, graph.sha256, graph.opset, graph.input_shape, graph.output_shape, context.norm,
         tuple(layers), tuple(_factors(form, context)), tuple(_obstacles(form)),
+        autolip_bound(form, context).value,
     )
 
 
@@ -165,7 +173,8 @@ def _factors(form: SignalForm, context: BoundContext) -> Iterable[Factor]:
     names = ["input", *(stage.node.name for stage in form.stages)]
     for stage in form.stages:
         yield from _linear_factors(names, stage.terms, stage.node.name, context)
-        yield Factor(stage.node.name, slope_constant(stage, context.norm), "slope")
+        slope = slope_constant(stage, context.norm)
+        yield Factor(stage.node.name, slope, "slope", stage.node.name, is_slope=True)
     yield from _linear_factors(names, form.output_terms, "output", context)
 
 
@@ -174,7 +183,7 @@ def _linear_factors(
 ) -> Iterable[Factor]:
     for signal, operator in terms.items():
         found = context.norm_of(operator)
-        yield Factor(f"{names[signal]} → {target}", found.value, found.how)
+        yield Factor(f"{names[signal]} → {target}", found.value, found.how, target)
 
 
 def _obstacles(form: SignalForm) -> Iterable[Obstacle]:

@@ -19,7 +19,7 @@ from lipcert.bounds.combine import combine
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import METHODS, Constants
 from lipcert.bounds.rows import Rows, pull_back
-from lipcert.operators import Shape
+from lipcert.operators import Reshape, Shape, Transpose
 from lipcert.rounding import SMALLEST_NORMAL, add_up, gamma, mul_up, sqrt_up
 from lipcert.signals import SignalForm, Terms
 from lipcert.spectral.norms import EIGENVALUE_BOUNDS
@@ -96,8 +96,13 @@ def _chosen_stages(form: SignalForm, context: BoundContext) -> set[int]:
 
 
 def _gains(form: SignalForm, terms: Terms) -> bool:
-    """Whether any signal read passes on a slope, without which the rows say nothing new."""
-    return any(j and form.stages[j - 1].nonlinearity.slopes is not None for j in terms)
+    """Whether a slope is passed on through an operator that can tell: else rows say nothing new."""
+    return any(
+        j
+        and form.stages[j - 1].nonlinearity.slopes is not None
+        and not isinstance(operator, Reshape | Transpose)
+        for j, operator in terms.items()
+    )
 
 
 def _row_work(form: SignalForm, k: int, terms: Terms) -> float | None:

@@ -25,6 +25,8 @@ PASSES = 150
 """Forward passes of the population that should fit into the time given."""
 ASCENT_STEPS = 40
 """Gradient steps on the quotients of pairs."""
+POLISH_ROUNDS, POLISH_STEPS = 20, 10
+"""Power steps at the steepest point found, in rounds until one gains nothing."""
 ASCENT_SHARE = 0.5
 """Part of the time given to them."""
 
@@ -66,7 +68,7 @@ def lower_bound(
         points, directions, slopes = _best_half(
             graph, (points, tried), (directions, along), slopes, norm, steps=6
         )
-    best = float(slopes.max())
+    best = _polished(graph, points[:1], directions[:1], float(slopes[0]), norm)
     return max(0.0, best * (1.0 - SAFETY))
 
 
@@ -98,6 +100,19 @@ def _first_points(graph: Graph, starts: Tensor | None, generator: torch.Generato
     noise = torch.randn(chosen.shape, dtype=torch.float64, generator=generator).to(chosen)
     chosen = chosen + 1e-4 * float(chosen.abs().max().clamp(min=1e-3)) * noise
     return torch.cat((chosen, points[: POPULATION - len(chosen)]))
+
+
+def _polished(
+    graph: Graph, point: Tensor, direction: Tensor, slope: float, norm: str
+) -> float:
+    """The slope at one point after enough power steps to converge."""
+    for _ in range(POLISH_ROUNDS):
+        found, direction = _slopes(graph, point, direction, norm, steps=POLISH_STEPS)
+        gained = float(found[0]) - slope
+        slope = max(slope, float(found[0]))
+        if gained <= 1e-13 * slope:
+            break
+    return slope
 
 
 def _best_half(

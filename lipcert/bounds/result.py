@@ -87,6 +87,8 @@ class LipschitzBound:
     @property
     def ratio(self) -> float:
         """Bound over lower bound: 1 means that the bound is exact."""
+        if self.value == 0.0:
+            return 1.0
         return self.value / self.lower if self.lower > 0.0 else math.inf
 
     def __str__(self) -> str:

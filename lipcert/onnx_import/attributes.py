@@ -30,6 +30,13 @@ class Attributes:
         """An INT attribute."""
         return int(self._typed(name, default, int))
 
+    def flag(self, name: str, default: int) -> int:
+        """An INT attribute that must be 0 or 1: runtimes read other values differently."""
+        value = self.integer(name, default)
+        if value not in (0, 1):
+            raise self._scope.refuse(f"attribute {name!r} is {value}, neither 0 nor 1")
+        return value
+
     def number(self, name: str, default: float) -> float:
         """A finite FLOAT attribute: the float32 that the file holds, exactly."""
         number = float(self._typed(name, default, float))

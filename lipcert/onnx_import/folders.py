@@ -179,9 +179,9 @@ def fold_gemm(node: NodeProto, operands: list[Constant], scope: Scope) -> Consta
     """``alpha · a @ b + beta · c``."""
     options = Attributes(node, scope)
     a, b = operands[:2]
-    if options.integer("transA", 0):
+    if options.flag("transA", 0):
         a = a.reshaped(np.transpose)
-    if options.integer("transB", 0):
+    if options.flag("transB", 0):
         b = b.reshaped(np.transpose)
     product = ball.multiply(ball.matrix_product(a, b), ball.exact(options.number("alpha", 1.0)))
     if len(operands) < 3 or not node.input[2]:
@@ -197,8 +197,8 @@ def _reduction(
     axes: tuple[int, ...] = options.integers("axes", ())
     if len(operands) > 1 and node.input[1]:
         axes = tuple(scope.integers(node.input[1], "axes"))
-    keepdims = bool(options.integer("keepdims", 1))
-    if axes or options.integer("noop_with_empty_axes", 0):
+    keepdims = bool(options.flag("keepdims", 1))
+    if axes or options.flag("noop_with_empty_axes", 0):
         return axes, keepdims
     return tuple(range(operands[0].value.ndim)), keepdims
 

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.constants import AnyArray, Constant
 from lipcert.onnx_import.growth import expected_size
-from lipcert.onnx_import.scope import Scope
+from lipcert.onnx_import.scope import MAX_ELEMENTS, Scope
 from lipcert.registry import Registry
 
 Folder = Callable[[NodeProto, list[Constant], Scope], Constant]
@@ -46,7 +46,7 @@ def fold(node: NodeProto, scope: Scope) -> list[Constant]:
     """The node's outputs as constants.  Raises UnsupportedError where rounding is not bounded."""
     operands = [scope.constants[name] if name else Constant(np.zeros(0)) for name in node.input]
     present = [operand for name, operand in zip(node.input, operands, strict=True) if name]
-    scope.allow(expected_size(node, operands), "a constant")
+    scope.allow(expected_size(node, operands), "a constant", MAX_ELEMENTS)
     real = any(operand.is_float for operand in present)
     if node.op_type in FOLDERS and real:
         with np.errstate(all="ignore"):

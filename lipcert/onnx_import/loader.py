@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
-from onnx import AttributeProto, ModelProto, NodeProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 import lipcert.onnx_import.folders
 import lipcert.onnx_import.ops  # noqa: F401  (both fill registries)
-from lipcert.errors import InputError, LipcertError
+from lipcert.errors import InputError, LipcertError, UnsupportedError
 from lipcert.graph import Affine, Graph, Node
 from lipcert.onnx_import.batches import check_batch_is_carried
 from lipcert.onnx_import.constants import Constant, NotFiniteError
@@ -91,7 +93,22 @@ def parse_model(content: bytes, name: str) -> ModelProto:
         ) from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise InputError(name, "holds no ONNX graph", "name an .onnx file")
+    if not all(_is_text(item) for item in _names(model.graph)):
+        raise InputError(name, "has names that are not text", "export the model again")
     return inline_functions(model, name)
+
+
+def _names(graph: GraphProto) -> Iterator[object]:
+    """Every name in a graph; protobuf does not check that they are text."""
+    for node in graph.node:
+        yield from (*node.input, *node.output, node.name, node.op_type, node.domain, node.overload)
+        yield from (attribute.name for attribute in node.attribute)
+    for named in (*graph.initializer, *graph.input, *graph.output):
+        yield named.name
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str) and not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def build_graph(
@@ -112,6 +129,11 @@ def build_graph(
     order = needed_in_order(model.graph.node, target, {*constants, signal.name}, name)
     named = {v for node in model.graph.node for v in (*node.input, *node.output)}
     narrow = uses_narrow_types(model)
+    trained = {
+        key: tuple(held.value.shape)
+        for key, held in constants.items()
+        if held.is_float and held.value.ndim
+    }
 
     def build(signature: Signature) -> Graph:
         scope = Scope(
@@ -125,14 +147,24 @@ def build_graph(
         nodes = pair_extrema([*scope.nodes, *_output_node(result, scope, signal.name)])
         return Graph(
             name, tuple(nodes), signal.name, result, signature.shape, signature.batched, opset,
-            sha256, source, {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer},
+            sha256, source, trained,
             file_output=target,
         ).ending_at(result)
 
     graph = build(signature)
+    _refuse_empty(graph)
     if signature.batch > 1:
         check_batch_is_carried(graph, signature, build)
     return graph
+
+
+def _refuse_empty(graph: Graph) -> None:
+    for node in graph.nodes:
+        if 0 in node.shape:
+            raise UnsupportedError(
+                f"node {node.name!r} ({node.onnx_type}, opset {graph.opset})",
+                f"makes an empty tensor of shape {node.shape}", "export the model again",
+            )
 
 
 def _import_node(node: NodeProto, position: int, scope: Scope, needed: set[str]) -> None:
@@ -147,6 +179,7 @@ def _import_node(node: NodeProto, position: int, scope: Scope, needed: set[str])
             raise scope.refuse(f"reads {name!r}, which nothing defines", "export the model again")
     if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
         raise scope.refuse("has a subgraph", "export without control flow (If, Loop, Scan)")
+    _check_schema(node, scope)
     try:
         _import_operator(node, scope)
     except LipcertError:
@@ -162,6 +195,27 @@ def _import_node(node: NodeProto, position: int, scope: Scope, needed: set[str])
             raise scope.refuse(
                 f"its output {name!r} is used, which is not supported", "export without it"
             )
+
+
+def _check_schema(node: NodeProto, scope: Scope) -> None:
+    """Refuse operands and attributes that the operator does not have."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, scope.opset, "")
+    except onnx.defs.SchemaError:
+        raise scope.refuse(
+            f"is not an operator of opset {scope.opset}", "export with standard operators"
+        ) from None
+    counts = (
+        (len(node.input), schema.min_input, schema.max_input, "inputs"),
+        (len(node.output), schema.min_output, schema.max_output, "outputs"),
+    )
+    for count, least, most, what in counts:
+        if not least <= count <= most:
+            raise scope.refuse(f"has {count} {what}, not {least} to {most}")
+    names = [attribute.name for attribute in node.attribute]
+    unknown = [name for name in names if name not in schema.attributes]
+    if unknown or len(set(names)) != len(names):
+        raise scope.refuse(f"has attributes that are unknown or repeated: {', '.join(names)}")
 
 
 def _import_operator(node: NodeProto, scope: Scope) -> None:

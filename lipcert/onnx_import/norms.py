@@ -261,6 +261,6 @@ def reduced_axes(node: NodeProto, scope: Scope) -> tuple[int, ...]:
     axes = options.integers("axes", ())
     if len(node.input) > 1 and node.input[1]:
         axes = tuple(scope.integers(node.input[1], "axes"))
-    if axes or options.integer("noop_with_empty_axes", 0):
+    if axes or options.flag("noop_with_empty_axes", 0):
         return tuple(sorted(axis % rank for axis in axes))
     return tuple(range(rank))

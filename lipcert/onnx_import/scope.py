@@ -33,7 +33,10 @@ CHECK = "check the model with onnx.checker"
 """The remedy for a node that is not what its operator allows."""
 
 MAX_ELEMENTS = 1 << 28
-"""Largest tensor that a model may ask for, and all that it may compute: 2 GiB of float64."""
+"""Largest constant that a model may hold, and all that it may compute: 2 GiB of float64."""
+
+MAX_SIGNAL = 1 << 26
+"""Largest signal for one sample: its index maps take 8 bytes an element."""
 
 SHARED_SIZE = 64
 """Constants up to this many elements are compared by value when nodes are compared."""
@@ -166,16 +169,16 @@ class Scope:
             raise self.refuse(f"its {role} is not a number")
         return number
 
-    def allow(self, elements: float, what: str) -> None:
+    def allow(self, elements: float, what: str, most: int = MAX_SIGNAL) -> None:
         """Refuse to build something of absurd size before any memory is taken for it."""
-        if not elements <= MAX_ELEMENTS:
+        if not elements <= most:
             finding = f"asks for {what} of {float(elements):.3g} elements"
             raise self.refuse(finding, "export a smaller model")
 
     def define(self, name: str, constant: Constant) -> None:
         """Enter a computed constant; all of them together must stay within bounds."""
         self._created += constant.value.size
-        self.allow(self._created, "constants")
+        self.allow(self._created, "constants", MAX_ELEMENTS)
         self.constants[name] = constant
 
     # --- writing -------------------------------------------------------------------------------
@@ -198,6 +201,9 @@ class Scope:
     ) -> str:
         """Append an operation and return the name of its output."""
         self.allow(math.prod(shape), "a tensor")
+        for source in inputs:
+            if source not in self.shapes:
+                raise self.refuse(f"reads {source!r}, which is no signal, in place of one")
         name = output if output is not None else self.fresh(self.label)
         self._own.add(name)
         self.nodes.append(

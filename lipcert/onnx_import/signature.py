@@ -9,7 +9,7 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from lipcert.errors import InputError, UnsupportedError
-from lipcert.onnx_import.scope import MAX_ELEMENTS
+from lipcert.onnx_import.scope import MAX_SIGNAL
 from lipcert.operators import Shape
 
 STANDARD_DOMAINS = ("", "ai.onnx")
@@ -146,6 +146,6 @@ def _checked(signature: Signature, place: str) -> Signature:
     count = 1
     for size in signature.shape:
         count *= size
-    if count > MAX_ELEMENTS:
+    if count > MAX_SIGNAL:
         raise InputError(place, f"declares the shape {signature.shape}", "export a smaller model")
     return signature

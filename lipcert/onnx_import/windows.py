@@ -44,7 +44,7 @@ def read_window(node: NodeProto, scope: Scope, spatial: Shape, kernel: Shape | N
     if min(pads) < 0:
         raise scope.refuse("has negative pads", "replace them by a Slice or a Pad node")
     mode = options.text("auto_pad", "NOTSET")
-    ceil = bool(options.integer("ceil_mode", 0))
+    ceil = bool(options.flag("ceil_mode", 0))
     lines = []
     for axis, n in enumerate(spatial):
         reach = (kernel[axis] - 1) * dilation[axis] + 1
@@ -52,7 +52,13 @@ def read_window(node: NodeProto, scope: Scope, spatial: Shape, kernel: Shape | N
         if mode != "NOTSET":
             begin, end = _automatic(mode, n, reach, stride[axis], scope)
         lines.append(_line(n, reach, stride[axis], begin, end, ceil, axis, scope))
-    window = Window(kernel, stride, dilation, *zip(*lines, strict=True))
+    pads_begin, pads_end, out = zip(*lines, strict=True)
+    stride = tuple(  # a step beyond the end is never taken
+        min(s, max(1, n + b + e))
+        for s, n, b, e in zip(stride, spatial, pads_begin, pads_end, strict=True)
+    )
+    dilation = tuple(d if k > 1 else 1 for k, d in zip(kernel, dilation, strict=True))
+    window = Window(kernel, stride, dilation, pads_begin, pads_end, out)
     padded = np.add(np.add(spatial, window.pads_begin, dtype=object), window.pads_end)
     scope.allow(math.prod(padded) * max(kernel), "a tensor")
     return window

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,8 @@ from lipcert.operators.dense import Dense
 from lipcert.operators.diagonal import Diagonal
 from lipcert.operators.indexing import Indexing, Reshape, Transpose
 from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF
+
+Fusion = Callable[[LinearOperator, LinearOperator], LinearOperator | None]
 
 
 def simplify(operator: LinearOperator) -> LinearOperator:
@@ -29,14 +33,15 @@ def simplify(operator: LinearOperator) -> LinearOperator:
     factors = [
         part for factor in operator.factors for part in factors_of(simplify(factor))
     ]
-    factors = _fuse(_push_scalings(factors))
+    factors = _fuse(_pushed_inward(factors), _fold_scaling)
+    factors = _fuse(_pushed_outward(factors), _fuse_pair)
     if not factors:
         return Reshape(operator.in_shape, operator.out_shape)
     return compose(*factors)
 
 
-def _push_scalings(factors: list[LinearOperator]) -> list[LinearOperator]:
-    """Move each diagonal past pure rearrangements to a weight it can be folded into."""
+def _pushed_inward(factors: list[LinearOperator]) -> list[LinearOperator]:
+    """Each diagonal moved past pure rearrangements towards a weight that acts before it."""
     factors = list(factors)
     for start in range(len(factors)):
         position = start
@@ -45,6 +50,12 @@ def _push_scalings(factors: list[LinearOperator]) -> list[LinearOperator]:
             assert isinstance(scaling, Diagonal) and isinstance(moved, Indexing)
             factors[position : position + 2] = [moved, _before(scaling, moved)]
             position += 1
+    return factors
+
+
+def _pushed_outward(factors: list[LinearOperator]) -> list[LinearOperator]:
+    """Each diagonal moved past pure rearrangements towards a weight that acts after it."""
+    factors = list(factors)
     for start in range(len(factors) - 1, 0, -1):
         position = start
         while position > 0 and _can_swap(factors[position], factors[position - 1]):
@@ -79,10 +90,10 @@ def _after(scaling: Diagonal, moved: Indexing) -> Diagonal:
     return Diagonal(scale, moved.out_shape, scaling.error)
 
 
-def _fuse(factors: list[LinearOperator]) -> list[LinearOperator]:
+def _fuse(factors: list[LinearOperator], fuse_pair: Fusion) -> list[LinearOperator]:
     fused: list[LinearOperator] = []
     for factor in factors:
-        while fused and (pair := _fuse_pair(fused[-1], factor)) is not None:
+        while fused and (pair := fuse_pair(fused[-1], factor)) is not None:
             fused.pop()
             factor = pair
         fused.extend(factors_of(factor))
@@ -95,6 +106,11 @@ def _fuse_pair(outer: LinearOperator, inner: LinearOperator) -> LinearOperator |
         return Reshape(inner.in_shape, outer.out_shape)
     if isinstance(outer, Indexing) and isinstance(inner, Indexing):
         return _merge_indexing(outer, inner)
+    return _fold_scaling(outer, inner)
+
+
+def _fold_scaling(outer: LinearOperator, inner: LinearOperator) -> LinearOperator | None:
+    """``outer · inner`` as one operator, where one of them is a scaling that fits the other."""
     if isinstance(outer, Diagonal):
         if isinstance(inner, Diagonal):
             return _scaled_diagonal(outer, inner)

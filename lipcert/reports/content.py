@@ -17,7 +17,6 @@ from lipcert.reports.numbers import (
     percentage,
     shape,
 )
-from lipcert.reports.product import ARROW, is_slope, product_of
 from lipcert.reports.words import exactness, plural, searched_lower
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def factor_rows(inspection: Inspection) -> list[tuple[str, str, str]]:
     return [
         (factor.label, at_most(factor.value), factor.how)
         for factor in inspection.factors
-        if not (is_slope(factor) and factor.value == 1.0)
+        if not (factor.is_slope and factor.value == 1.0)
     ]
 
 
@@ -89,14 +88,12 @@ def factor_note(inspection: Inspection) -> str:
 
 def product_facts(inspection: Inspection) -> Iterator[Fact]:
     """The value of the product, where there is one."""
-    product = product_of(inspection)
-    if product is not None and math.isfinite(product):
-        targets = [f.label.partition(ARROW)[2] for f in inspection.factors if not is_slope(f)]
-        branched = len(set(targets)) < len(targets)
-        remark = "lipcert bound finds less where it can"
-        if branched:
-            remark = f"where branches join, their sum counts; {remark}"
-        yield "product", f"≤ {at_most(product, HEADLINE)}", remark
+    if math.isfinite(inspection.product):
+        targets = [factor.target for factor in inspection.factors if not factor.is_slope]
+        remark = "the autolip bound"
+        if len(set(targets)) < len(targets):
+            remark += ", branches joined"
+        yield "product", f"≤ {at_most(inspection.product, HEADLINE)}", remark
 
 
 def obstacle_groups(inspection: Inspection) -> Iterator[tuple[list[str], str, str]]:
@@ -125,7 +122,7 @@ def lower_facts(bound: LipschitzBound) -> Iterator[Fact]:
         yield "steepest slope found", at_least(bound.lower, HEADLINE), remark
     ratio = exactness(bound)
     if ratio is not None:
-        yield "ratio", at_most(ratio, 5), "upper bound over lower bound; 1 is exact"
+        yield "ratio", at_most(ratio), "upper bound over lower bound; 1 is exact"
 
 
 def obstacle_facts(obstacle: Obstacle) -> Iterator[Fact]:
@@ -162,7 +159,7 @@ def radius_facts(certificates: Certificates) -> Iterator[Fact]:
     yield "median radius", at_least(radius.median, RADIUS), unit
     yield "mean radius", at_least(radius.mean, RADIUS), "a wrong prediction counts as 0"
     yield "largest radius", at_least(radius.maximum, RADIUS), ""
-    remark = f"{bound.norm} constant of the logits, method {bound.method}"
+    remark = f"{bound.norm} constant of the logits ({bound.method})"
     yield "proven upper bound", at_most(bound.value, HEADLINE), remark
 
 

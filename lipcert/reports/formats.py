@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lipcert.registry import Registry
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lipcert.certification.result import Certificates
     from lipcert.inspection import Inspection
 
-    Result = Inspection | LipschitzBound | Certificates
+    Result: TypeAlias = Inspection | LipschitzBound | Certificates
 
 PLAIN_WIDTH = 100
 """Columns of text that is not shown on a terminal."""

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lipcert.reports.formats import FORMATS, Format
-from lipcert.reports.product import product_of
 from lipcert.reports.words import searched_lower
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def inspection_object(inspection: Inspection) -> dict[str, Json]:
             "norm": inspection.norm,
             "layers": layers,
             "factors": [dataclasses.asdict(factor) for factor in inspection.factors],
-            "product": product_of(inspection),
+            "product": inspection.product,
             "obstacles": [dataclasses.asdict(obstacle) for obstacle in inspection.obstacles],
         }
     )

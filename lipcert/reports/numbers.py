@@ -43,8 +43,8 @@ def _rounded(value: float, digits: int, rounding: str, zeros: bool) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """``[low, high]``, rounded outward."""
-    return f"[{at_least(low, 4)}, {at_most(high, 4)}]"
+    """``[low, high]`` to four digits, rounded to nearest: a description, not a bound."""
+    return f"[{low + 0.0:.4g}, {high + 0.0:.4g}]"
 
 
 def percentage(count: int, total: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TypeGuard
 
@@ -21,6 +22,10 @@ from lipcert.spectral.convolution_gram import convolution_gram, convolution_gram
 
 CHUNK_ELEMENTS = 1 << 24
 """Elements of the largest intermediate tensor held at once."""
+
+
+MANY_TAPS = 64
+"""Taps beyond which a convolution's Gram matrix is found column by column."""
 
 
 def smaller_side(operator: LinearOperator) -> int:
@@ -73,7 +78,9 @@ def _gram(
 
 
 def _is_plain_convolution(operator: LinearOperator) -> TypeGuard[Convolution]:
-    return isinstance(operator, Convolution) and operator.groups == 1 and operator.lead == 1
+    if not isinstance(operator, Convolution) or operator.groups != 1 or operator.lead != 1:
+        return False
+    return math.prod(operator.kernel) <= MANY_TAPS
 
 
 def explicit_absolute_sums(operator: LinearOperator, device: torch.device) -> tuple[float, float]:

@@ -6,6 +6,7 @@ same models and writes down what it found.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 
@@ -114,20 +115,22 @@ def _scale_initialisers(model: onnx.ModelProto, names: list[str], factor: float)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("opset", OPSETS)
-def test_every_activation_is_imported_and_bounded(name: str, opset: int) -> None:
+def test_every_activation_is_imported_and_bounded(name: str) -> None:
     """In each of its written forms: a newcomer to the registry is met here."""
     assert writable(name), "say in bent_blocks.WRITTEN how this activation is written in ONNX"
-    for seed in range(4):
+    checked = 0
+    for opset, seed in itertools.product(OPSETS, range(4)):
         made = activation_model(name, opset, np.random.default_rng(seed))
         if made is None:
-            pytest.skip(f"ONNX has no {name} at opset {opset}")
+            continue
         writer, source, output = made
         content = writer.model(source, output, batch="N").SerializeToString()
         graph = imported(content)
         assert_same_outputs(graph, content, source.shape, 4)
         verdict = judge(graph, seed)
         assert not verdict.violations and not verdict.unbounded
+        checked += 1
+    assert checked
 
 
 def test_every_block_is_met() -> None:

@@ -88,10 +88,10 @@ def inspection() -> Inspection:
         Layer("gemm", "Gemm", (1, 10), 3930, True, 3.0, "dense", None, ""),
     )
     factors = (
-        Factor("input → relu1", 2.0000001, "torus"),
-        Factor("relu1", 1.0, "slope"),
-        Factor("relu1 → gelu", 1.0, "exact"),
-        Factor("gelu", 1.129, "slope"),
-        Factor("gelu → output", 3.0, "dense"),
+        Factor("input → relu1", 2.0000001, "torus", "relu1"),
+        Factor("relu1", 1.0, "slope", "relu1", is_slope=True),
+        Factor("relu1 → gelu", 1.0, "exact", "gelu"),
+        Factor("gelu", 1.129, "slope", "gelu", is_slope=True),
+        Factor("gelu → output", 3.0, "dense", "output"),
     )
-    return Inspection("net.onnx", DIGEST, 17, (1, 1, 28, 28), (1, 10), "l2", layers, factors, ())
+    return Inspection("net.onnx", DIGEST, 17, (1, 1, 28, 28), (1, 10), "l2", layers, factors, (), 6.7740003388)

@@ -62,7 +62,8 @@ def test_percentage_is_rounded_down(count: int, total: int, text: str) -> None:
 
 def test_intervals_shapes_durations_and_eps() -> None:
     assert interval(0.0, 1.0) == "[0, 1]"
-    assert interval(-0.12904, 1.12904) == "[-0.1291, 1.13]"
+    assert interval(-0.12904, 1.12904) == "[-0.129, 1.129]"
+    assert interval(0.009999999776482582, 1.0) == "[0.01, 1]"
     assert shape((1, 3, 32, 32)) == "1×3×32×32"
     assert shape(()) == "scalar"
     assert (duration(0.126), duration(12.34)) == ("0.13 s", "12.3 s")

@@ -102,7 +102,7 @@ def check_range(x: np.ndarray, low: float, high: float) -> None:
             if not (low <= least and most <= high):
                 value = most if low <= least else least
                 finding = f"sample {index} holds {value}, outside [{low}, {high}]"
-                if 0 < high <= 1 and x.max() > 1.5 * high:
+                if 0 < high <= 1 and x.max() > 1.5:
                     finding += f" (the data run up to {x.max()}: 0..255, it seems, against 0..1)"
                 raise InputError("data", finding, "scale the data or give --normalize")
 

@@ -131,7 +131,7 @@ def import_average_pool(node: NodeProto, scope: Scope) -> None:
     """Mean over windows: the same one-channel convolution on every channel."""
     shape = scope.shape(node.input[0])
     window = read_window(node, scope, shape[2:], None)
-    count_pads = bool(Attributes(node, scope).integer("count_include_pad", 0))
+    count_pads = bool(Attributes(node, scope).flag("count_include_pad", 0))
     flat = scope.reshape(node.input[0], (shape[0] * shape[1], 1, *shape[2:]))
     size = math.prod(window.kernel)
     after = _declared_pads_after(node, scope, window) if count_pads else None

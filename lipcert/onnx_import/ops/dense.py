@@ -27,9 +27,9 @@ def import_gemm(node: NodeProto, scope: Scope) -> None:
     left, right = node.input[0], node.input[1]
     if len(scope.shape(left)) != 2 or len(scope.shape(right)) != 2:
         raise scope.refuse("multiplies something else than two matrices")
-    if options.integer("transA", 0):
+    if options.flag("transA", 0):
         left = _transposed(left, scope)
-    if options.integer("transB", 0):
+    if options.flag("transB", 0):
         right = _transposed(right, scope)
     has_bias = bool(optional(node, 2))
     product = _matmul(left, right, scope, None if has_bias or alpha != 1.0 else node.output[0])

@@ -49,9 +49,9 @@ def softmax_axes(node: NodeProto, scope: Scope) -> tuple[int, ...]:
 def import_batch_normalization(node: NodeProto, scope: Scope) -> None:
     """``scale (x − mean)/√(var + ε) + shift`` per channel, at inference."""
     options = Attributes(node, scope)
-    if options.integer("training_mode", 0) or any(node.output[1:]):
+    if options.flag("training_mode", 0) or any(node.output[1:]):
         raise scope.refuse("is in training mode", INFERENCE)
-    if not options.integer("spatial", 1):
+    if not options.flag("spatial", 1):
         raise scope.refuse("normalises each position by itself (spatial=0)", "export it again")
     gain, shift, mean, variance = (
         scope.constant(name, role)

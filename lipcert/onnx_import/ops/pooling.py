@@ -57,11 +57,11 @@ def _reduction(node: NodeProto, scope: Scope) -> tuple[tuple[int, ...], bool] | 
     options = Attributes(node, scope)
     axes = read_axes(node, scope, len(shape))
     if not axes:
-        if options.integer("noop_with_empty_axes", 0):
+        if options.flag("noop_with_empty_axes", 0):
             scope.alias(node.input[0], node.output[0])
             return None
         axes = tuple(range(len(shape)))
-    return axes, bool(options.integer("keepdims", 1))
+    return axes, bool(options.flag("keepdims", 1))
 
 
 @IMPORTERS.register("ReduceMean")
@@ -156,9 +156,9 @@ def import_top_k(node: NodeProto, scope: Scope) -> None:
     if not 0 < count <= shape[axis]:
         raise scope.refuse(
             f"cannot take {count} of {shape[axis]} values")
-    if count > 1 and not options.integer("sorted", 1):
+    if count > 1 and not options.flag("sorted", 1):
         raise scope.refuse("returns values in no defined order (sorted=0)", "export sorted=1")
-    largest = bool(options.integer("largest", 1))
+    largest = bool(options.flag("largest", 1))
     if count == 1:
         _group_extremum(node, scope, (axis,), keepdims=True, sign=1.0 if largest else -1.0)
         return

@@ -27,6 +27,7 @@ from lipcert.onnx_import.scope import Positions, Scope
 from lipcert.operators import Dense, Transpose
 from lipcert.rounding import UNIT_ROUNDOFF
 
+LARGEST = 1 << 16
 PLAIN = "use nearest, linear or cubic interpolation to fixed sizes"
 
 
@@ -34,7 +35,7 @@ PLAIN = "use nearest, linear or cubic interpolation to fixed sizes"
 def import_resize(node: NodeProto, scope: Scope) -> None:
     """Interpolation, one axis after the other."""
     options = Attributes(node, scope)
-    if options.integer("antialias", 0):
+    if options.flag("antialias", 0):
         raise scope.refuse("resizes with antialias=1", PLAIN)
     mode = options.text("mode", "nearest")
     resized = [
@@ -44,6 +45,8 @@ def import_resize(node: NodeProto, scope: Scope) -> None:
     source = node.input[0]
     for number, axis in resized:
         scope.allow(math.prod(scope.shape(source)) / axis.old * axis.new, "a tensor")
+        if axis.new > LARGEST:
+            raise scope.refuse(f"resizes an axis to {axis.new}, more than {LARGEST}", PLAIN)
         locate = _coordinates(scope, options)
         if mode == "nearest":
             source = _take_nearest(source, number, axis, locate, scope, options)
@@ -139,7 +142,7 @@ def _matrix(
         rows = [linear_row(x, axis) for x in places]
     elif mode == "cubic":
         a = Fraction(options.number("cubic_coeff_a", -0.75))
-        exclude = bool(options.integer("exclude_outside", 0))
+        exclude = bool(options.flag("exclude_outside", 0))
         rows = [cubic_row(x, axis, a, exclude_outside=exclude) for x in places]
     else:
         raise scope.refuse(f"resizes by {mode!r}", PLAIN)
@@ -172,7 +175,7 @@ def import_cumulative_sum(node: NodeProto, scope: Scope) -> None:
     axis = normal_axis(scope.integers(node.input[1], "axis")[0], len(shape), scope)
     size = shape[axis]
     scope.allow(size * size, "a matrix")
-    triangle = np.tril(np.ones((size, size)), -options.integer("exclusive", 0))
-    if options.integer("reverse", 0):
+    triangle = np.tril(np.ones((size, size)), -options.flag("exclusive", 0))
+    if options.flag("reverse", 0):
         triangle = triangle[::-1, ::-1].copy()
     along_axis(node.input[0], axis, Constant(triangle), scope, node.output[0])

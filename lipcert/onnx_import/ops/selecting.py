@@ -73,6 +73,7 @@ def import_gather_elements(node: NodeProto, scope: Scope) -> None:
 @IMPORTERS.register("DepthToSpace", "SpaceToDepth", "Tile", "Trilu")
 def import_rearrangement(node: NodeProto, scope: Scope) -> None:
     """A fixed rearrangement: what the operator does to flat positions."""
+    Attributes(node, scope).flag("upper", 1)
     _by_reference(node, scope)
 
 
@@ -130,6 +131,8 @@ def import_concat(node: NodeProto, scope: Scope) -> None:
     fixed, radius = np.zeros(full), np.zeros(full)
     sources: tuple[str, ...] = ()
     for name, shape in zip(node.input, shapes, strict=True):
+        if not math.prod(shape):
+            continue
         where = (slice(None),) * axis + (slice(start, start + shape[axis]),)
         start += shape[axis]
         if scope.is_constant(name):
@@ -140,6 +143,8 @@ def import_concat(node: NodeProto, scope: Scope) -> None:
             index = np.full(full, -1, dtype=np.int64)
             index[where] = scope.positions(name)
             parts.append(scope.rearrange(index, name))
+    if not parts:
+        raise scope.refuse("puts only empty signals together", "export without them")
     whole = scope.total(parts)
     if fixed.any() or radius.any() or sources:
         bias = Constant(fixed, radius if radius.any() else None, sources)

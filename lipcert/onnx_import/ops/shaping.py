@@ -51,7 +51,7 @@ def import_reshape(node: NodeProto, scope: Scope) -> None:
         target = scope.integers(node.input[1], "target shape")
     else:
         target = list(Attributes(node, scope).integers("shape", ()))
-    keep_zeros = Attributes(node, scope).integer("allowzero", 0)
+    keep_zeros = Attributes(node, scope).flag("allowzero", 0)
     shape = [
         source[axis] if size == 0 and not keep_zeros and axis < len(source) else size
         for axis, size in enumerate(target)

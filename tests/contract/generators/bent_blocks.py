@@ -89,13 +89,20 @@ def writable(name: str) -> bool:
     return name in WRITTEN or onnx.defs.has(name)
 
 
+def _has_operator(name: str, opset: int) -> bool:
+    try:
+        onnx.defs.get_schema(name, opset, "")
+    except onnx.defs.SchemaError:
+        return False
+    return True
+
+
 def write_activation(w: Writer, x: Value, name: str) -> Value | None:
     """An activation of the registry in one of its written forms."""
     if name in WRITTEN:
         forms = [form for since, form in WRITTEN[name] if w.opset >= since]
     else:
-        found = onnx.defs.has(name) and onnx.defs.get_schema(name).since_version <= w.opset
-        forms = [_plain(name)[1]] if found else []
+        forms = [_plain(name)[1]] if _has_operator(name, w.opset) else []
     return w.pick(forms)(w, x) if forms else None
 
 
