@@ -1,6 +1,6 @@
 """Norms of convolutions: torus, explicit, the SVD of the explicit matrix, power iteration.
 
-    python benchmarks/convolutions.py
+python benchmarks/convolutions.py
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ def dev_convolutions() -> list[tuple[str, Convolution]]:
     for entry in manifest():
         graph = lipcert.load(dev_folder() / "models" / entry["file"])
         for node in graph.nodes:
-            if isinstance(node.operation, Affine) and isinstance(
-                node.operation.operator, Convolution
-            ) and node.onnx_type == "Conv":
+            if (
+                isinstance(node.operation, Affine)
+                and isinstance(node.operation.operator, Convolution)
+                and node.onnx_type == "Conv"
+            ):
                 found.append((f"{entry['file']}: {node.name}", node.operation.operator))
     return found
 
@@ -101,12 +103,29 @@ def main() -> None:
         rows.append(row(name, operator))
         print(rows[-1], flush=True)
     columns = [
-        "convolution", "kernel", "stride", "side", "torus", "explicit", "torus/explicit",
-        "power", "svd", "torus ms", "gram ms", "explicit ms", "power ms", "svd ms",
-        "svd/torus", "svd/gram", "svd/explicit", "power/torus",
+        "convolution",
+        "kernel",
+        "stride",
+        "side",
+        "torus",
+        "explicit",
+        "torus/explicit",
+        "power",
+        "svd",
+        "torus ms",
+        "gram ms",
+        "explicit ms",
+        "power ms",
+        "svd ms",
+        "svd/torus",
+        "svd/gram",
+        "svd/explicit",
+        "power/torus",
     ]
     save(
-        "convolutions", rows, columns,
+        "convolutions",
+        rows,
+        columns,
         "Proven spectral norms of convolutions (torus: per-frequency eigenvalues and proof; gram: "
         "Gram iteration; explicit: Gram matrix of the zero-padded operator and proof) beside "
         "estimates: 100 steps of power iteration and the SVD of the explicit matrix. Ratios of "

@@ -1,6 +1,6 @@
 """Bounds of every development model: AutoLip, averaged, lower bound, ratio and seconds.
 
-    python benchmarks/dev_models.py [--norm l2] [--time-limit 30] [NAME ...]
+python benchmarks/dev_models.py [--norm l2] [--time-limit 30] [NAME ...]
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import lipcert
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="only models whose file name contains one of these")
+    parser.add_argument(
+        "names", nargs="*", help="only models whose file name contains one of these"
+    )
     parser.add_argument("--norm", default="l2")
     parser.add_argument("--time-limit", type=float, default=30.0)
     options = parser.parse_args()
@@ -42,7 +44,9 @@ def main() -> None:
     columns = ["model", "autolip", "averaged", "lower", "ratio", "seconds", "accuracy", "wanted"]
     suffix = "" if options.norm == "l2" else f"_{options.norm}"
     save(
-        f"dev_models{suffix}", rows, columns,
+        f"dev_models{suffix}",
+        rows,
+        columns,
         f"Proven {options.norm} bounds of the development models, the steepest slope found beside "
         "them, and clean accuracy on their data (counted / as documented).",
     )

@@ -1,6 +1,6 @@
 """Speed as ratios in one run: certify against bare ONNX Runtime inference, start-up of the command.
 
-    python benchmarks/speed.py
+python benchmarks/speed.py
 """
 
 from __future__ import annotations
@@ -83,11 +83,18 @@ def main() -> None:
     rows = [certify_against_inference(*pair) for pair in PAIRS]
     rows.append(command_start())
     columns = [
-        "model", "samples", "inference ms", "certify ms (beyond start-up)", "ratio",
-        "whole call s", "bare python s",
+        "model",
+        "samples",
+        "inference ms",
+        "certify ms (beyond start-up)",
+        "ratio",
+        "whole call s",
+        "bare python s",
     ]
     save(
-        "speed", rows, columns,
+        "speed",
+        rows,
+        columns,
         "Certifying a data set (ONNX Runtime inference, float64 evaluation with its error bound, "
         "pairwise radii) against bare ONNX Runtime inference of the same file, and the time that "
         "`lipcert --help` takes.",

@@ -1,6 +1,6 @@
 """Draw docs/demo.svg: what `make demo` prints, as a picture for the README.
 
-    python docs/demo.py
+python docs/demo.py
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def main() -> None:
         console.print(Text(f"$ lipcert {' '.join(arguments + SIZES)}", style="bold"))
         done = subprocess.run(
             [sys.executable, "-m", "lipcert_cli", *arguments, *SIZES, "--color", "always"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
             env={**os.environ, "COLUMNS": "88"},
         )
         console.print(Text.from_ansi(done.stdout))

@@ -18,7 +18,13 @@ from lipcert.bounds import METHODS, BoundContext, LipschitzBound, Obstacle, Prog
 from lipcert.bounds.context import silent
 from lipcert.bounds.result import Constants
 from lipcert.certification.certificates import Judge, count_certified, elapsed, parse_eps
-from lipcert.certification.data import Dataset, check_labels, check_layout, check_range, load_dataset
+from lipcert.certification.data import (
+    Dataset,
+    check_labels,
+    check_layout,
+    check_range,
+    load_dataset,
+)
 from lipcert.certification.evaluation import RoundedEvaluator
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.result import Certificates
@@ -41,9 +47,7 @@ AUTO = ("autolip", "averaged")
 """What ``method="auto"`` runs, in order, while time is left; the smallest bound counts."""
 
 
-def load(
-    model: Model, *, input_shape: Shape | None = None, output: str | None = None
-) -> Graph:
+def load(model: Model, *, input_shape: Shape | None = None, output: str | None = None) -> Graph:
     """Read a model.
 
     Parameters
@@ -83,9 +87,7 @@ def _exported(module: torch.nn.Module, input_shape: Shape | None) -> bytes:
             type(module).__name__, "has no known input shape", "give input_shape=(…) of one sample"
         )
     if module.training:
-        raise InputError(
-            type(module).__name__, "is in training mode", "call module.eval() first"
-        )
+        raise InputError(type(module).__name__, "is in training mode", "call module.eval() first")
     parameter = next(iter(module.parameters()), torch.zeros(()))
     dummy = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
     buffer = io.BytesIO()
@@ -93,11 +95,16 @@ def _exported(module: torch.nn.Module, input_shape: Shape | None) -> bytes:
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
-                module, (dummy,), buffer, opset_version=17, dynamo=False  # type: ignore[arg-type]
+                module,
+                (dummy,),
+                buffer,
+                opset_version=17,
+                dynamo=False,  # type: ignore[arg-type]
             )
         except Exception as error:
             raise InputError(
-                type(module).__name__, f"torch.onnx.export fails: {str(error).splitlines()[0]}",
+                type(module).__name__,
+                f"torch.onnx.export fails: {str(error).splitlines()[0]}",
                 "export it to a file yourself; parametrised layers need "
                 "torch.nn.utils.parametrize.remove_parametrizations first",
             ) from error
@@ -175,11 +182,20 @@ def bound(
         moved = graph.to(settings.device)
         lower = lower_bound(moved, norm=norm, seconds=lower_seconds, starts=points)
     return LipschitzBound(
-        value=best.value, lower=lower, norm=norm, method=name, seconds=elapsed(started),
+        value=best.value,
+        lower=lower,
+        norm=norm,
+        method=name,
+        seconds=elapsed(started),
         methods={key: constants.value for key, constants in results.items()},
-        pairwise=table, obstacle=_obstacle(form, best.value), model=graph.name,
-        model_sha256=graph.sha256, output=graph.output, spectral=spectral,
-        device=str(settings.device), versions=versions(),
+        pairwise=table,
+        obstacle=_obstacle(form, best.value),
+        model=graph.name,
+        model_sha256=graph.sha256,
+        output=graph.output,
+        spectral=spectral,
+        device=str(settings.device),
+        versions=versions(),
     )
 
 
@@ -201,9 +217,7 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and available else "cpu")
 
 
-def _run_methods(
-    form: SignalForm, context: BoundContext, method: str
-) -> dict[str, Constants]:
+def _run_methods(form: SignalForm, context: BoundContext, method: str) -> dict[str, Constants]:
     if method != "auto":
         return {method: METHODS[method](form, context)}
     results: dict[str, Constants] = {}
@@ -234,12 +248,16 @@ def _obstacle(form: SignalForm, value: float) -> Obstacle | None:
     for stage in form.stages:
         if stage.nonlinearity.obstacle:
             return Obstacle(
-                stage.node.name, stage.node.onnx_type, stage.nonlinearity.obstacle,
+                stage.node.name,
+                stage.node.onnx_type,
+                stage.nonlinearity.obstacle,
                 stage.nonlinearity.help,
             )
     return Obstacle(
-        form.stages[-1].node.name if form.stages else "output", "overflow",
-        "has a constant beyond the range of float64", "scale the weights down",
+        form.stages[-1].node.name if form.stages else "output",
+        "overflow",
+        "has a constant beyond the range of float64",
+        "scale the weights down",
     )
 
 
@@ -291,8 +309,16 @@ def certify(
     options = Normalization.parse(normalize) if isinstance(normalize, str) else normalize
     certified = graph if options is None else options.checked().before(graph)
     result = bound(
-        certified, norm=norm, method=method, spectral=spectral, pairwise=classes > 1, logits=True,
-        device=device, time_limit=time_limit, lower_seconds=lower_seconds, starts=x[:16],
+        certified,
+        norm=norm,
+        method=method,
+        spectral=spectral,
+        pairwise=classes > 1,
+        logits=True,
+        device=device,
+        time_limit=time_limit,
+        lower_seconds=lower_seconds,
+        starts=x[:16],
         progress=progress,
     )
     if not result.is_finite:
@@ -302,17 +328,30 @@ def certify(
         logits_of(certified),
         np.asarray(result.pairwise if classes > 1 else [[result.value]], dtype=np.float64),
         Runtime(graph, deployed, output=graph.file_output),
-        (lambda raw: raw) if options is None else lambda raw: options.apply(raw, graph.sample_shape),
+        (lambda raw: raw)
+        if options is None
+        else lambda raw: options.apply(raw, graph.sample_shape),
     )
     judged = judge.judge(x, y, progress)
     return Certificates(
-        samples=len(x), clean_correct=int(np.count_nonzero(judged.predictions == y)),
-        certified=count_certified(judged.radii, sizes), radii=judged.radii,
-        predictions=judged.predictions, labels=y, margins=judged.margins, bound=result,
-        disagreements=judged.disagreements, norm=norm, units="the data's own units",
-        data=dataset.name, data_sha256=dataset.sha256, seconds=elapsed(started),
+        samples=len(x),
+        clean_correct=int(np.count_nonzero(judged.predictions == y)),
+        certified=count_certified(judged.radii, sizes),
+        radii=judged.radii,
+        predictions=judged.predictions,
+        labels=y,
+        margins=judged.margins,
+        bound=result,
+        disagreements=judged.disagreements,
+        norm=norm,
+        units="the data's own units",
+        data=dataset.name,
+        data_sha256=dataset.sha256,
+        seconds=elapsed(started),
         normalization=None if options is None else {"mean": options.mean, "std": options.std},
-        input_range=input_range, largest_deviation=judged.largest_deviation, versions=versions(),
+        input_range=input_range,
+        largest_deviation=judged.largest_deviation,
+        versions=versions(),
     )
 
 

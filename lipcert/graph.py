@@ -134,7 +134,7 @@ class Graph:
         return {self.input: self.input_shape} | {n.output: n.shape for n in self.nodes}
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """Outputs ``(N, outputs)`` of a batch ``(N, *sample_shape)``, in x's precision and device."""
+        """Outputs ``(N, outputs)`` of a float64 batch ``(N, *sample_shape)``."""
         values = {self.input: x.reshape(x.shape[0], *self.input_shape)}
         for node, spent in zip(self.nodes, self.last_uses, strict=True):
             values[node.output] = node.operation.evaluate(*(values[name] for name in node.inputs))

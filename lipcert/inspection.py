@@ -16,7 +16,6 @@ from lipcert.operators import Indexing, Shape
 from lipcert.rounding import mul_up, sqrt_up
 from lipcert.signals import SignalForm, Terms
 
-
 SELECTIONS = frozenset({"Max", "Min", "ReduceMax", "ReduceMin"})
 """Operators of which a half may be left to a node that pairs it with its counterpart."""
 
@@ -106,8 +105,15 @@ def inspect_graph(graph: Graph, form: SignalForm, context: BoundContext) -> Insp
         context.progress("norms of layers", (position + 1) / len(groups))
         layers.append(_layer(graph, nodes, context))
     return Inspection(
-        graph.name, graph.sha256, graph.opset, graph.input_shape, graph.output_shape, context.norm,
-        tuple(layers), tuple(_factors(form, context)), tuple(_obstacles(form)),
+        graph.name,
+        graph.sha256,
+        graph.opset,
+        graph.input_shape,
+        graph.output_shape,
+        context.norm,
+        tuple(layers),
+        tuple(_factors(form, context)),
+        tuple(_obstacles(form)),
         autolip_bound(form, context).value,
     )
 
@@ -132,9 +138,15 @@ def _layer(graph: Graph, nodes: list[Node], context: BoundContext) -> Layer:
         interval = (_least(slopes.alpha), -_least(-slopes.beta))
     obstacle = next((item.obstacle for item in nonlinear if item.obstacle), "")
     return Layer(
-        last.name, last.onnx_type, last.shape, counted,
-        not nonlinear and last.onnx_type not in SELECTIONS, norm,
-        ", ".join(dict.fromkeys(how)), interval, obstacle,
+        last.name,
+        last.onnx_type,
+        last.shape,
+        counted,
+        not nonlinear and last.onnx_type not in SELECTIONS,
+        norm,
+        ", ".join(dict.fromkeys(how)),
+        interval,
+        obstacle,
     )
 
 
@@ -190,6 +202,8 @@ def _obstacles(form: SignalForm) -> Iterable[Obstacle]:
     for stage in form.stages:
         if stage.nonlinearity.obstacle:
             yield Obstacle(
-                stage.node.name, stage.node.onnx_type, stage.nonlinearity.obstacle,
+                stage.node.name,
+                stage.node.onnx_type,
+                stage.nonlinearity.obstacle,
                 stage.nonlinearity.help,
             )

@@ -1,4 +1,4 @@
-"""Registries: how a newcomer (an ONNX op, a bound method, a norm, a format) is added in one file."""
+"""Registries: how a newcomer (an operator, a method, a norm, a format) is added in one file."""
 
 from __future__ import annotations
 

@@ -86,6 +86,8 @@ def hypot_up(*terms: float) -> float:
 
 def gamma(n: int) -> float:
     """Upper bound of nu/(1 - nu): the relative error of n roundings (Higham 2002, Lemma 3.1)."""
+    if n == 0:
+        return 0.0
     nu = up(n * UNIT_ROUNDOFF)
     if nu >= 0.5:
         return math.inf

@@ -348,6 +348,7 @@ def load() -> list[Tensor]:
 
 
 def main() -> None:
+    """Train, export and check the three models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     out: Path = parser.parse_args().out

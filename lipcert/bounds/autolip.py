@@ -45,9 +45,7 @@ def autolip_bound(form: SignalForm, context: BoundContext) -> Constants:
     return Constants(value, constants, pairwise)
 
 
-def pairwise_constants(
-    rows: dict[int, Rows], constants: dict[int, float], norm: str
-) -> np.ndarray:
+def pairwise_constants(rows: dict[int, Rows], constants: dict[int, float], norm: str) -> np.ndarray:
     """``L_ij = Σ_k ‖row_i − row_j‖* ℓ_k``, the dual norm of each difference taken directly.
 
     ``rows[k]`` are the outputs' rows on signal k, which is ``constants[k]``-Lipschitz.
@@ -56,9 +54,12 @@ def pairwise_constants(
     for signal, part in rows.items():
         scale = power_of_two_scale(part.matrix)
         scaled = (part.matrix / scale)[None]
-        distances = scale * torch.cdist(
-            scaled, scaled, p=DUAL_EXPONENT[norm], compute_mode="donot_use_mm_for_euclid_dist"
-        )[0]
+        distances = (
+            scale
+            * torch.cdist(
+                scaled, scaled, p=DUAL_EXPONENT[norm], compute_mode="donot_use_mm_for_euclid_dist"
+            )[0]
+        )
         slack = 1.0 + 4.0 * gamma(part.matrix.shape[1] + 4)
         underflow = mul_up(scale, 1e-140 * part.matrix.shape[1])
         off = add_up(mul_up(part.row_error_in(norm), 1.4142135623730952), underflow)

@@ -117,9 +117,7 @@ def _row_work(form: SignalForm, k: int, terms: Terms) -> float | None:
     return count * one_pass + 2.0 * count * count * sizes + float(count) ** 3
 
 
-def _rows(
-    form: SignalForm, terms: Terms, shape: Shape, context: BoundContext
-) -> dict[int, Rows]:
+def _rows(form: SignalForm, terms: Terms, shape: Shape, context: BoundContext) -> dict[int, Rows]:
     """Rows of H on each signal, those of remainders already multiplied by r."""
 
     def centre(signal: int) -> float | Tensor | None:
@@ -133,9 +131,7 @@ def _rows(
     }
 
 
-def _times_half_width(
-    form: SignalForm, signal: int, rows: Rows, context: BoundContext
-) -> Rows:
+def _times_half_width(form: SignalForm, signal: int, rows: Rows, context: BoundContext) -> Rows:
     """Rows on a remainder of constant 1 in v_k: multiplied by r where the stage has slopes."""
     stage = form.stages[signal - 1]
     slopes = stage.nonlinearity.slopes
@@ -169,9 +165,7 @@ def _row_norm(rows: Rows, norm: str) -> float:
     return add_up(mul_up(largest, slack), rows.error_in(norm))
 
 
-def _joint_norm(
-    rows: dict[int, Rows], constants: dict[int, float], context: BoundContext
-) -> float:
+def _joint_norm(rows: dict[int, Rows], constants: dict[int, float], context: BoundContext) -> float:
     """The joint operator over all signals, weights by a fixed point on its top eigenvector."""
     live = {k: part for k, part in rows.items() if constants[k] > 0.0}
     if not all(math.isfinite(constants[k]) for k in live):
@@ -180,7 +174,9 @@ def _joint_norm(
     underflow = mul_up(SMALLEST_NORMAL, float(sum(part.matrix.numel() for part in live.values())))
     remaining = add_up(remaining, underflow)
     weighted = [part.matrix * constants[k] for k, part in live.items()]
-    unit = max((power_of_two_scale(matrix) for matrix in weighted if bool(matrix.any())), default=0.0)
+    unit = max(
+        (power_of_two_scale(matrix) for matrix in weighted if bool(matrix.any())), default=0.0
+    )
     if unit == 0.0:
         return remaining
     grams, errors = [], []

@@ -102,9 +102,7 @@ def _first_points(graph: Graph, starts: Tensor | None, generator: torch.Generato
     return torch.cat((chosen, points[: POPULATION - len(chosen)]))
 
 
-def _polished(
-    graph: Graph, point: Tensor, direction: Tensor, slope: float, norm: str
-) -> float:
+def _polished(graph: Graph, point: Tensor, direction: Tensor, slope: float, norm: str) -> float:
     """The slope at one point after enough power steps to converge."""
     for _ in range(POLISH_ROUNDS):
         found, direction = _slopes(graph, point, direction, norm, steps=POLISH_STEPS)
@@ -211,7 +209,9 @@ def _dual(image: Tensor, norm: str) -> Tensor:
         return image.sign()
     flat = image.flatten(1)
     peak = flat.abs().argmax(1, keepdim=True)
-    return torch.zeros_like(flat).scatter_(1, peak, flat.gather(1, peak).sign()).reshape(image.shape)
+    return (
+        torch.zeros_like(flat).scatter_(1, peak, flat.gather(1, peak).sign()).reshape(image.shape)
+    )
 
 
 def _dual_input(gradient: Tensor, norm: str) -> Tensor:

@@ -80,7 +80,9 @@ class Judge:
             margins, radii = part[0], np.where(wrong, 0.0, part[1])
             parts.append((predicted, margins, radii))
             progress("certifying", min(1.0, (start + BATCH) / len(x)))
-        predictions, margins, radii = (np.concatenate(column) for column in zip(*parts, strict=True))
+        predictions, margins, radii = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
         return Judged(predictions, margins, radii, disagreements, deviation)
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:

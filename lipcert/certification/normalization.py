@@ -47,7 +47,8 @@ class Normalization:
         finite = all(math.isfinite(v) for v in (*self.mean, *self.std))
         if not finite or not self.mean or not all(v > 0.0 for v in self.std):
             raise InputError(
-                "--normalize", "needs finite means and positive standard deviations",
+                "--normalize",
+                "needs finite means and positive standard deviations",
                 "write mean=0.1307,std=0.3081",
             )
         return self
@@ -65,7 +66,8 @@ class Normalization:
         if shape and shape[-1] == len(values):
             return array
         raise InputError(
-            "--normalize", f"has {len(values)} values for samples of shape {shape}",
+            "--normalize",
+            f"has {len(values)} values for samples of shape {shape}",
             "give one value, or one for each channel",
         )
 

@@ -27,7 +27,8 @@ class Runtime:
             )
         except Exception as error:
             raise InputError(
-                graph.name, f"ONNX Runtime refuses the model: {_first_line(error)}",
+                graph.name,
+                f"ONNX Runtime refuses the model: {_first_line(error)}",
                 "check it with onnx.checker",
             ) from error
         self._input = self._session.get_inputs()[0]

@@ -4,7 +4,6 @@ The extrema of the smooth ones are given to ten digits and widened in the last; 
 derivative against its interval.
 """
 
-# ruff: noqa: D102 - methods are documented in Nonlinearity
 from __future__ import annotations
 
 import math
@@ -59,9 +58,7 @@ class PRelu(Activation):
 
     def __init__(self, slope: Tensor) -> None:
         one = torch.ones_like(slope)
-        super().__init__(
-            "PRelu", self._bent, torch.minimum(slope, one), torch.maximum(slope, one)
-        )
+        super().__init__("PRelu", self._bent, torch.minimum(slope, one), torch.maximum(slope, one))
         self.slope = slope
 
     def _bent(self, x: Tensor) -> Tensor:
@@ -130,8 +127,10 @@ def tanh() -> Activation:
 def softplus() -> Activation:
     """``log(1 + e^x)``."""
     return Activation(
-        "Softplus", lambda x: torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device)),
-        0.0, 1.0,
+        "Softplus",
+        lambda x: torch.logaddexp(x, torch.zeros((), dtype=x.dtype, device=x.device)),
+        0.0,
+        1.0,
     )
 
 
@@ -183,8 +182,10 @@ def gelu() -> Activation:
 def tanh_gelu() -> Activation:
     """``x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))``."""
     return Activation(
-        "TanhGelu", lambda x: functional.gelu(x, approximate="tanh"),
-        -TANH_GELU_EXCESS, 1.0 + TANH_GELU_EXCESS,
+        "TanhGelu",
+        lambda x: functional.gelu(x, approximate="tanh"),
+        -TANH_GELU_EXCESS,
+        1.0 + TANH_GELU_EXCESS,
     )
 
 
@@ -206,8 +207,10 @@ def mish() -> Activation:
 def hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
     """``clip(alpha x + beta, 0, 1)``."""
     return Activation(
-        "HardSigmoid", lambda x: (alpha * x + beta).clamp(0.0, 1.0),
-        min(0.0, alpha), max(0.0, alpha),
+        "HardSigmoid",
+        lambda x: (alpha * x + beta).clamp(0.0, 1.0),
+        min(0.0, alpha),
+        max(0.0, alpha),
     )
 
 
@@ -226,9 +229,7 @@ def clip(low: float = -math.inf, high: float = math.inf) -> Activation:
 @ACTIVATIONS.register("Shrink")
 def soft_shrink(threshold: float = 0.5) -> Activation:
     """``sign(x) max(|x| − threshold, 0)``."""
-    return Activation(
-        "Shrink", lambda x: x - x.clamp(-threshold, threshold), 0.0, 1.0
-    )
+    return Activation("Shrink", lambda x: x - x.clamp(-threshold, threshold), 0.0, 1.0)
 
 
 @ACTIVATIONS.register("Abs")

@@ -37,7 +37,8 @@ def scaled_gelu(gain: Fraction, offset: Fraction, rate: Fraction) -> Activation:
     swing = 1 + 2 * Fraction(GELU_EXCESS)
     g, p, r = float(gain), float(offset), float(rate)
     return Activation(
-        "Gelu", lambda x: g * x * (p + torch.erf(r * x)),
+        "Gelu",
+        lambda x: g * x * (p + torch.erf(r * x)),
         *enclosing((gain * (offset - swing), gain * (offset + swing))),
     )
 
@@ -47,7 +48,8 @@ def scaled_silu(gain: Fraction, rate: Fraction) -> Activation:
     excess = Fraction(SILU_EXCESS)
     g, r = float(gain), float(rate)
     return Activation(
-        "Silu", lambda x: g * x * torch.sigmoid(r * x),
+        "Silu",
+        lambda x: g * x * torch.sigmoid(r * x),
         *enclosing((-gain * excess, gain * (1 + excess))),
     )
 
@@ -57,7 +59,8 @@ def scaled_tanh_gelu(gain: Fraction, linear: Fraction, cubic: Fraction) -> Activ
     excess = Fraction(TANH_GELU_EXCESS) + Fraction(RATE_MARGIN)
     g, a, b = float(gain), float(linear), float(cubic)
     return Activation(
-        "TanhGelu", lambda x: g * x * (1.0 + torch.tanh(a * x + b * x**3)),
+        "TanhGelu",
+        lambda x: g * x * (1.0 + torch.tanh(a * x + b * x**3)),
         *enclosing((-2 * gain * excess, 2 * gain * (1 + excess))),
     )
 

@@ -1,6 +1,5 @@
 """Softmax and the divisions of normalisation layers."""
 
-# ruff: noqa: D102 - methods are documented in Nonlinearity
 from __future__ import annotations
 
 import math
@@ -90,8 +89,13 @@ class RootMeanSquare(Nonlinearity):
     name = "RootMeanSquare"
 
     def __init__(
-        self, axes: tuple[int, ...], epsilon: float, *,
-        gain: float = 1.0, offset: float = 0.0, floor: float = 0.0,
+        self,
+        axes: tuple[int, ...],
+        epsilon: float,
+        *,
+        gain: float = 1.0,
+        offset: float = 0.0,
+        floor: float = 0.0,
     ) -> None:
         self.axes = axes
         self.epsilon = epsilon

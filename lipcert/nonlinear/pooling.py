@@ -1,6 +1,5 @@
 """Max-pooling, sorting and maxima: maps that select among their inputs."""
 
-# ruff: noqa: D102 - methods are documented in Nonlinearity
 from __future__ import annotations
 
 import math
@@ -54,7 +53,12 @@ class MaxPool(Nonlinearity):
         """The most windows that hold one input element, counted on the actual shape."""
         most = 1
         for n, k, s, d, before, after in zip(
-            spatial, self.kernel, self.stride, self.dilation, self.pads_begin, self.pads_end,
+            spatial,
+            self.kernel,
+            self.stride,
+            self.dilation,
+            self.pads_begin,
+            self.pads_end,
             strict=True,
         ):
             out = (n + before + after - (k - 1) * d - 1) // s + 1

@@ -1,6 +1,5 @@
 """Norms, log-sum-exp and products over axes, which stay as dimensions of 1."""
 
-# ruff: noqa: D102 - methods are documented in Nonlinearity
 from __future__ import annotations
 
 import math

@@ -28,7 +28,8 @@ def check_batch_is_carried(
         if node.shape[joint : joint + 1] != (1,):
             raise UnsupportedError(
                 f"node {node.name!r} ({node.onnx_type})",
-                f"moves the fixed batch axis of size {signature.batch}", REMEDY,
+                f"moves the fixed batch axis of size {signature.batch}",
+                REMEDY,
             )
     place = f"{graph.name}, input {signature.name!r}"
     finding = f"has a fixed batch of {signature.batch} whose samples are mixed"

@@ -103,9 +103,7 @@ class Constant:
         return up(most * float(np.sqrt(np.square(ratios).sum())) * slack)
 
 
-def _ball(
-    value: Array, radius: Array, *operands: Constant, unrounded: bool = False
-) -> Constant:
+def _ball(value: Array, radius: Array, *operands: Constant, unrounded: bool = False) -> Constant:
     """A computed constant: one more rounding of the value, and of the radius itself.
 
     ``unrounded`` says that exact operands give exactly this value.

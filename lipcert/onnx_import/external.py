@@ -33,8 +33,11 @@ def read_external(model: onnx.ModelProto, path: Path, digest: hashlib._Hash) -> 
         offset, length = _range(entries, len(content), place)
         wanted = _byte_size(tensor, place)
         if wanted is not None and length != wanted:
-            raise InputError(place, f"holds {length} bytes where its shape needs {wanted}",
-                             "export the model and its data file again")
+            raise InputError(
+                place,
+                f"holds {length} bytes where its shape needs {wanted}",
+                "export the model and its data file again",
+            )
         tensor.raw_data = content[offset : offset + length]
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
@@ -78,7 +81,8 @@ def _range(entries: dict[str, str], size: int, place: str) -> tuple[int, int]:
         raise InputError(place, "has an offset or length that is not a number") from error
     if offset < 0 or length < 0 or offset + length > size:
         raise InputError(
-            place, f"needs bytes {offset} to {offset + length} of a file of {size}",
+            place,
+            f"needs bytes {offset} to {offset + length} of a file of {size}",
             "the data file is truncated or belongs to another model",
         )
     return offset, length

@@ -22,19 +22,64 @@ FOLDERS: Registry[Folder] = Registry("constant folder")
 
 STRUCTURAL = frozenset(
     [
-        "Concat", "ConstantOfShape", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
-        "Identity", "Pad", "Reshape", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile",
-        "Transpose", "Unsqueeze", "Where", "DepthToSpace", "SpaceToDepth", "EyeLike", "OneHot",
-        "ScatterND", "ScatterElements", "Compress", "Trilu", "ReverseSequence",
+        "Concat",
+        "ConstantOfShape",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Identity",
+        "Pad",
+        "Reshape",
+        "Shape",
+        "Size",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "EyeLike",
+        "OneHot",
+        "ScatterND",
+        "ScatterElements",
+        "Compress",
+        "Trilu",
+        "ReverseSequence",
     ]
 )
 """Operators that only move or create elements: folded with the reference implementation."""
 
 DECIDING = frozenset(
     [
-        "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor",
-        "IsNaN", "IsInf", "ArgMax", "ArgMin", "NonZero", "Floor", "Ceil", "Round", "Sign", "Mod",
-        "BitShift", "Unique", "TopK", "Cast", "CastLike",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+        "And",
+        "Or",
+        "Not",
+        "Xor",
+        "IsNaN",
+        "IsInf",
+        "ArgMax",
+        "ArgMin",
+        "NonZero",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sign",
+        "Mod",
+        "BitShift",
+        "Unique",
+        "TopK",
+        "Cast",
+        "CastLike",
     ]
 )
 """Operators whose result on real numbers may hang on their last bit: exact operands only."""
@@ -118,4 +163,3 @@ def as_constant(
         raise ValueError("complex numbers")
     real = np.asarray(value, dtype=np.float64)
     return Constant(real, None if radius is None else np.asarray(radius, np.float64), sources)
-

@@ -95,8 +95,12 @@ def _clip_gate(gain: Fraction, outer: Opened, leaf: str, scope: Scope) -> Activa
 
 
 def _clipped(
-    gain: Fraction, outer: Opened, leaf: str, scope: Scope,
-    inner: tuple[Fraction, Fraction], limits: tuple[Fraction, Fraction],
+    gain: Fraction,
+    outer: Opened,
+    leaf: str,
+    scope: Scope,
+    inner: tuple[Fraction, Fraction],
+    limits: tuple[Fraction, Fraction],
 ) -> Activation | None:
     """``gain · x · (shift + factor · clip(inner(argument(x)), limits))``."""
     terms = _inner_line(outer, leaf, scope)

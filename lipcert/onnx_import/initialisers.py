@@ -31,9 +31,7 @@ def read_initialisers(model: ModelProto, name: str) -> dict[str, Constant]:
 def _read(tensor: TensorProto, place: str) -> Constant:
     size = math.prod(max(1, dim) for dim in tensor.dims)
     if min(tensor.dims, default=0) < 0 or size > MAX_ELEMENTS:
-        raise InputError(
-            place, f"declares the shape {tuple(tensor.dims)}", "the file is damaged"
-        )
+        raise InputError(place, f"declares the shape {tuple(tensor.dims)}", "the file is damaged")
     try:
         constant = as_constant(numpy_helper.to_array(tensor), None, (tensor.name,))
     except Exception as error:

@@ -59,8 +59,12 @@ def load_graph(
     model = parse_model(content, path.name)
     read_external(model, path, digest)
     return build_graph(
-        model, name=path.name, sha256=digest.hexdigest(), source=str(path),
-        input_shape=input_shape, output=output,
+        model,
+        name=path.name,
+        sha256=digest.hexdigest(),
+        source=str(path),
+        input_shape=input_shape,
+        output=output,
     )
 
 
@@ -137,8 +141,12 @@ def build_graph(
 
     def build(signature: Signature) -> Graph:
         scope = Scope(
-            opset, dict(constants), {signal.name: signature.shape}, batch=signature.batch,
-            narrow=narrow, named=named,
+            opset,
+            dict(constants),
+            {signal.name: signature.shape},
+            batch=signature.batch,
+            narrow=narrow,
+            named=named,
         )
         needed = {v for _, node in order for v in node.input} | {target}
         for position, node in order:
@@ -146,8 +154,16 @@ def build_graph(
         result = scope.names.get(target, target)
         nodes = pair_extrema([*scope.nodes, *_output_node(result, scope, signal.name)])
         return Graph(
-            name, tuple(nodes), signal.name, result, signature.shape, signature.batched, opset,
-            sha256, source, trained,
+            name,
+            tuple(nodes),
+            signal.name,
+            result,
+            signature.shape,
+            signature.batched,
+            opset,
+            sha256,
+            source,
+            trained,
             file_output=target,
         ).ending_at(result)
 
@@ -163,7 +179,8 @@ def _refuse_empty(graph: Graph) -> None:
         if 0 in node.shape:
             raise UnsupportedError(
                 f"node {node.name!r} ({node.onnx_type}, opset {graph.opset})",
-                f"makes an empty tensor of shape {node.shape}", "export the model again",
+                f"makes an empty tensor of shape {node.shape}",
+                "export the model again",
             )
 
 
@@ -187,8 +204,7 @@ def _import_node(node: NodeProto, position: int, scope: Scope, needed: set[str])
     except NotFiniteError as error:
         raise scope.refuse(str(error), "a model with such constants has no bound") from error
     except Exception as error:  # whatever a malformed node made numpy or torch say
-        raise scope.refuse(
-            f"does not fit its operands ({error})") from error
+        raise scope.refuse(f"does not fit its operands ({error})") from error
     for name in node.output:
         known = name in scope.shapes or name in scope.constants or name in scope.names
         if name in needed and not known and name not in scope.pending:

@@ -39,7 +39,10 @@ class RootNorm:
     def division(self) -> RootMeanSquare:
         """The map from the source to the source over this norm."""
         return RootMeanSquare(
-            self.axes, float(self.epsilon), gain=float(self.gain), offset=float(self.offset),
+            self.axes,
+            float(self.epsilon),
+            gain=float(self.gain),
+            offset=float(self.offset),
             floor=float(self.floor),
         )
 

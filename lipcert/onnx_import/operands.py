@@ -33,6 +33,5 @@ def read_axes(node: NodeProto, scope: Scope, rank: int, position: int = 1) -> tu
 def normal_axis(axis: int, rank: int, scope: Scope) -> int:
     """A possibly negative axis as a non-negative one."""
     if not -rank <= axis < rank:
-        raise scope.refuse(
-            f"axis {axis} is out of range for rank {rank}")
+        raise scope.refuse(f"axis {axis} is out of range for rank {rank}")
     return axis % rank

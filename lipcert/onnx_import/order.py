@@ -38,8 +38,7 @@ def needed_in_order(
             stack.pop()
             continue
         missing = [
-            item for item in node.input
-            if item in producers and producers[item][0] not in done
+            item for item in node.input if item in producers and producers[item][0] not in done
         ]
         if not missing:
             done.add(position)
@@ -49,7 +48,8 @@ def needed_in_order(
         if position in waiting:
             label = node.name or f"{node.op_type}_{position}"
             raise InputError(
-                name, f"node {label!r} ({node.op_type}) needs its own output {value!r} (a cycle)",
+                name,
+                f"node {label!r} ({node.op_type}) needs its own output {value!r} (a cycle)",
                 "export the model again",
             )
         waiting.add(position)
@@ -57,9 +57,7 @@ def needed_in_order(
     return order
 
 
-def _producers(
-    nodes: Iterable[NodeProto], given: set[str], name: str
-) -> dict[str, Placed]:
+def _producers(nodes: Iterable[NodeProto], given: set[str], name: str) -> dict[str, Placed]:
     producers: dict[str, Placed] = {}
     for position, node in enumerate(nodes):
         for value in node.output:
@@ -68,7 +66,8 @@ def _producers(
             if value in producers or value in given:
                 label = node.name or f"{node.op_type}_{position}"
                 raise InputError(
-                    name, f"node {label!r} ({node.op_type}) defines the value {value!r} again",
+                    name,
+                    f"node {label!r} ({node.op_type}) defines the value {value!r} again",
                     "export the model again",
                 )
             producers[value] = (position, node)

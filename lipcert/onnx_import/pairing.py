@@ -17,9 +17,7 @@ def pair_extrema(nodes: list[Node]) -> list[Node]:
 
     Taken apart the two cost √2; jointly they are 1-Lipschitz.
     """
-    minima = {
-        _key(node): node for node in nodes if _sign(node.operation) == -1.0 and _pairs(node)
-    }
+    minima = {_key(node): node for node in nodes if _sign(node.operation) == -1.0 and _pairs(node)}
     joined: dict[str, list[Node]] = {}
     for node in nodes:
         partner = minima.get(_key(node)) if _sign(node.operation) == 1.0 else None

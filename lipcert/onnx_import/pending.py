@@ -130,7 +130,10 @@ def _signals_behind(node: NodeProto, scope: Scope) -> list[str]:
     edge = [node]
     for _ in range(DEPTH):
         items = [
-            name for maker in edge if maker.op_type in RULES for name in maker.input
+            name
+            for maker in edge
+            if maker.op_type in RULES
+            for name in maker.input
             if name and not scope.is_constant(name) and name not in found
         ]
         found += dict.fromkeys(items)
@@ -216,7 +219,8 @@ def _scaled(function: Pieces, factor: int) -> Pieces:
 def _clip(node: NodeProto, operands: Operands, scope: Scope) -> Pieces | None:
     options = Attributes(node, scope)
     limits: list[float | None] = [
-        options.limit("min", float("-inf")), options.limit("max", float("inf"))
+        options.limit("min", float("-inf")),
+        options.limit("max", float("inf")),
     ]
     for place, name in enumerate(node.input[1:3]):
         limits[place] = repeated(name, scope) if name else limits[place]
@@ -234,9 +238,7 @@ def _clip(node: NodeProto, operands: Operands, scope: Scope) -> Pieces | None:
 def _cast(node: NodeProto, operands: Operands, scope: Scope) -> Pieces | None:
     target = Attributes(node, scope).integer("to", 0)
     if target == TensorProto.BOOL:
-        return piecewise.compared(
-            operands[0], piecewise.constant(Fraction(0)), lambda d: d != 0
-        )
+        return piecewise.compared(operands[0], piecewise.constant(Fraction(0)), lambda d: d != 0)
     return operands[0] if target in (TensorProto.FLOAT, TensorProto.DOUBLE) else None
 
 

@@ -57,7 +57,8 @@ class Pieces:
     def plain(self) -> Pieces:
         """The same function without breaks where nothing happens."""
         kept = [
-            i for i, t in enumerate(self.breaks)
+            i
+            for i, t in enumerate(self.breaks)
             if self.lines[i] != self.lines[i + 1] or self.points[i] != self.lines[i].at(t)
         ]
         return Pieces(
@@ -116,9 +117,7 @@ def product(first: Pieces, second: Pieces) -> Pieces | None:
     for a, b in zip(f.lines, g.lines, strict=True):
         if a.slope != 0 and b.slope != 0:
             return None
-        lines.append(
-            Line(a.slope * b.offset + b.slope * a.offset, a.offset * b.offset)
-        )
+        lines.append(Line(a.slope * b.offset + b.slope * a.offset, a.offset * b.offset))
     points = tuple(x * y for x, y in zip(f.points, g.points, strict=True))
     return Pieces(f.breaks, tuple(lines), points).plain()
 
@@ -169,8 +168,7 @@ def chosen(condition: Pieces, first: Pieces, second: Pieces) -> Pieces | None:
         return None
     c, f, g = all_three
     lines = tuple(
-        a if held.offset else b
-        for held, a, b in zip(c.lines, f.lines, g.lines, strict=True)
+        a if held.offset else b for held, a, b in zip(c.lines, f.lines, g.lines, strict=True)
     )
     points = tuple(
         x if held else y for held, x, y in zip(c.points, f.points, g.points, strict=True)

@@ -15,8 +15,22 @@ DEPTH = 12
 
 ELEMENTWISE = frozenset(
     [
-        "Add", "Sub", "Mul", "Div", "Neg", "Pow", "Erf", "Tanh", "Sigmoid", "Softplus", "Exp",
-        "Log", "Abs", "HardSigmoid", "Clip", "Relu",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+        "Pow",
+        "Erf",
+        "Tanh",
+        "Sigmoid",
+        "Softplus",
+        "Exp",
+        "Log",
+        "Abs",
+        "HardSigmoid",
+        "Clip",
+        "Relu",
     ]
 )
 
@@ -185,7 +199,8 @@ def leaves(name: str, scope: Scope, depth: int = DEPTH) -> list[str]:
         nodes = [scope.origins[item] for item in edge if item in scope.origins]
         items = [item for node in nodes if node.op_type in ELEMENTWISE for item in node.input]
         edge = [
-            item for item in dict.fromkeys(items)
+            item
+            for item in dict.fromkeys(items)
             if item and not scope.is_constant(item) and item not in found
         ]
         found += edge

@@ -255,8 +255,12 @@ class Scope:
         return self.emit(Total(), tuple(sources), shape, output)
 
     def nonlinear(
-        self, nonlinearity: Nonlinearity, sources: list[str], shape: Shape,
-        output: str | None = None, parameters: tuple[str, ...] = (),
+        self,
+        nonlinearity: Nonlinearity,
+        sources: list[str],
+        shape: Shape,
+        output: str | None = None,
+        parameters: tuple[str, ...] = (),
     ) -> str:
         """Append a nonlinearity."""
         return self.emit(nonlinearity, tuple(sources), shape, output, parameters)

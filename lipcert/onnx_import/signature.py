@@ -45,7 +45,8 @@ def read_opset(model: ModelProto, name: str) -> int:
     if len(versions) > 1 or not 7 <= max(versions) <= newest:
         listed = ", ".join(str(version) for version in sorted(versions))
         raise InputError(
-            name, f"uses ONNX operator set {listed}",
+            name,
+            f"uses ONNX operator set {listed}",
             f"one of 7 to {newest} is read; convert or export it again",
         )
     return int(max(versions))
@@ -57,7 +58,8 @@ def single_input(model: ModelProto, constants: Container[str], name: str) -> Val
     if len(inputs) != 1:
         listed = ", ".join(value.name for value in inputs) or "none"
         raise UnsupportedError(
-            name, f"has {len(inputs)} inputs ({listed})",
+            name,
+            f"has {len(inputs)} inputs ({listed})",
             "a bound needs exactly one; make the others constants when exporting",
         )
     signal: ValueInfoProto = inputs[0]
@@ -66,7 +68,8 @@ def single_input(model: ModelProto, constants: Container[str], name: str) -> Val
         known = kind in TensorProto.DataType.values()
         named = TensorProto.DataType.Name(kind) if known else str(kind)
         raise UnsupportedError(
-            name, f"its input {signal.name!r} has type {named}",
+            name,
+            f"its input {signal.name!r} has type {named}",
             "a Lipschitz constant needs a real input; start after the embedding or the cast",
         )
     return signal
@@ -102,7 +105,8 @@ def read_signature(
     if None in dims[1:]:
         free = [str(axis) for axis, d in enumerate(dims) if d is None and axis > 0]
         raise InputError(
-            place, f"has dynamic sizes on axes {', '.join(free)}",
+            place,
+            f"has dynamic sizes on axes {', '.join(free)}",
             "give the shape of a sample with --input-shape, or export with fixed sizes",
         )
     rest = tuple(d for d in dims[1:] if d is not None)
@@ -122,9 +126,7 @@ def _leading(model: ModelProto, target: str) -> int | None:
     return dims[0].dim_value if dims else None
 
 
-def _as_given(
-    name: str, dims: list[int | None] | None, wanted: Shape, place: str
-) -> Signature:
+def _as_given(name: str, dims: list[int | None] | None, wanted: Shape, place: str) -> Signature:
     if min(wanted, default=1) < 1:
         raise InputError(place, f"cannot have the shape {wanted}", "give positive sizes")
     batched = dims is None or len(dims) == len(wanted) + 1
@@ -135,7 +137,8 @@ def _as_given(
     )
     if not fits:
         raise InputError(
-            place, f"the shape {wanted} given does not fit the declared {dims}",
+            place,
+            f"the shape {wanted} given does not fit the declared {dims}",
             "give the shape of one sample, without the batch",
         )
     batch = declared[0] if batched else 1

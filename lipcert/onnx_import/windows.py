@@ -37,8 +37,7 @@ def read_window(node: NodeProto, scope: Scope, spatial: Shape, kernel: Shape | N
     if not 1 <= axes <= 3:
         raise scope.refuse(f"has {axes} spatial axes; one to three are supported")
     if {len(kernel), len(stride), len(dilation)} != {axes} or len(pads) != 2 * axes:
-        raise scope.refuse(
-            "its kernel, strides, dilations or pads do not fit its input's rank")
+        raise scope.refuse("its kernel, strides, dilations or pads do not fit its input's rank")
     if min(*kernel, *stride, *dilation) < 1:
         raise scope.refuse("its kernel, strides or dilations are not positive")
     if min(pads) < 0:

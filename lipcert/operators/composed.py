@@ -228,9 +228,7 @@ def add(first: LinearOperator, second: LinearOperator) -> LinearOperator:
         shared += 1
     tail = left[len(left) - shared :]
     shape = tail[0].out_shape if tail else first.in_shape
-    heads = [
-        compose(*chain[: len(chain) - shared], identity(shape)) for chain in (left, right)
-    ]
+    heads = [compose(*chain[: len(chain) - shared], identity(shape)) for chain in (left, right)]
     summands = tuple(
         part for head in heads for part in (head.summands if isinstance(head, Sum) else (head,))
     )

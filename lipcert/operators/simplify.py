@@ -30,9 +30,7 @@ def simplify(operator: LinearOperator) -> LinearOperator:
         return simplify(transpose(operator.operator))
     if not isinstance(operator, Composed):
         return operator
-    factors = [
-        part for factor in operator.factors for part in factors_of(simplify(factor))
-    ]
+    factors = [part for factor in operator.factors for part in factors_of(simplify(factor))]
     factors = _fuse(_pushed_inward(factors), _fold_scaling)
     factors = _fuse(_pushed_outward(factors), _fuse_pair)
     if not factors:

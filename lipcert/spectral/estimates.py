@@ -10,7 +10,7 @@ from lipcert.operators import LinearOperator
 def power_estimate(
     operator: LinearOperator, steps: int = 100, *, device: torch.device | None = None
 ) -> float:
-    """Spectral norm estimate by power iteration on ``AᵀA``: at or below the truth, up to rounding."""
+    """Spectral norm estimate by power iteration on ``AᵀA``: not above the truth, up to rounding."""
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(1, *operator.in_shape, dtype=torch.float64, generator=generator).to(device)
     norm = 0.0

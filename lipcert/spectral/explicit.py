@@ -103,9 +103,7 @@ def explicit_absolute_sums(operator: LinearOperator, device: torch.device) -> tu
     return (linf, l1) if flipped else (l1, linf)
 
 
-def _column_chunks(
-    operator: LinearOperator, device: torch.device
-) -> Iterator[tuple[int, Tensor]]:
+def _column_chunks(operator: LinearOperator, device: torch.device) -> Iterator[tuple[int, Tensor]]:
     widest = max(_widths(operator))
     chunk = max(1, CHUNK_ELEMENTS // max(1, widest))
     for start in range(0, operator.in_size, chunk):

@@ -248,8 +248,9 @@ def _circular_bound(
     scaled = operator.with_weight(operator.weight / scale, operator.error).to(settings.device)
     bound = _of_blocks(frequency_blocks(scaled, period.torus), settings, "circular torus")
     value = mul_up(bound.value, scale, period.repeats)
-    return NormBound(add_up(value, mul_up(operator.error.l2, extension.absolute_norms.l2)),
-                     "circular torus")
+    return NormBound(
+        add_up(value, mul_up(operator.error.l2, extension.absolute_norms.l2)), "circular torus"
+    )
 
 
 def explicit_bound(operator: LinearOperator, settings: NormSettings) -> NormBound:
@@ -303,9 +304,7 @@ def _of_sum(operator: Sum, settings: NormSettings) -> NormBound:
 
 def _supports_are_disjoint(operator: Sum) -> bool:
     """Whether the summands write to disjoint outputs, or read disjoint inputs."""
-    chains = [
-        part.factors if isinstance(part, Composed) else (part,) for part in operator.summands
-    ]
+    chains = [part.factors if isinstance(part, Composed) else (part,) for part in operator.summands]
     written = [chain[0].index >= 0 for chain in chains if isinstance(chain[0], Indexing)]
     read = [chain[-1].multiplicity > 0 for chain in chains if isinstance(chain[-1], Indexing)]
     return any(

@@ -13,8 +13,9 @@ STEP_UP = 1.0 + 4.0 * UNIT_ROUNDOFF
 
 def square_sums_up(blocks: Tensor) -> Tensor:
     """Upper bounds of the squared Frobenius norms of ``(B, m, n)`` blocks."""
-    sums = (blocks.real.square() + blocks.imag.square() if blocks.is_complex()
-            else blocks.square()).sum((-2, -1))
+    sums = (
+        blocks.real.square() + blocks.imag.square() if blocks.is_complex() else blocks.square()
+    ).sum((-2, -1))
     count = 2 * blocks.shape[-1] * blocks.shape[-2]
     return sums * (1.0 + 4.0 * gamma(count + 2)) + 1e-300
 

@@ -74,7 +74,9 @@ def frequency_blocks(convolution: Convolution, torus: Shape) -> FrequencyBlocks:
         )
     ]
     taps = list(itertools.product(*(range(k) for k in convolution.kernel)))
-    twiddles = _twiddles(coarse, [[o[t] for o, t in zip(offsets, tap, strict=True)] for tap in taps])
+    twiddles = _twiddles(
+        coarse, [[o[t] for o, t in zip(offsets, tap, strict=True)] for tap in taps]
+    )
     phases: dict[tuple[int, ...], list[int]] = {}
     for position, tap in enumerate(taps):
         phase = tuple(r[t] for r, t in zip(residues, tap, strict=True))

@@ -94,4 +94,6 @@ def inspection() -> Inspection:
         Factor("gelu", 1.129, "slope", "gelu", is_slope=True),
         Factor("gelu → output", 3.0, "dense", "output"),
     )
-    return Inspection("net.onnx", DIGEST, 17, (1, 1, 28, 28), (1, 10), "l2", layers, factors, (), 6.7740003388)
+    return Inspection(
+        "net.onnx", DIGEST, 17, (1, 1, 28, 28), (1, 10), "l2", layers, factors, (), 6.7740003388
+    )

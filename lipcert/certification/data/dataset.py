@@ -7,7 +7,6 @@ It takes no memory that the file's own size does not justify, and runs nothing f
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -136,7 +135,7 @@ def _open_source(path: Path, max_bytes: int) -> Iterator[Source]:
         if size > max_bytes:
             finding = f"is {size} bytes, above the limit of {max_bytes}"
             raise InputError(place, finding, "keep fewer samples or raise the limit")
-        with open(path, "rb") as stream:
+        with path.open("rb") as stream:
             yield Source(path, stream, size, max_bytes)
     except FileNotFoundError:
         finding = f"does not exist in {str(path.parent)!r}"
@@ -149,7 +148,7 @@ def _open_source(path: Path, max_bytes: int) -> Iterator[Source]:
 def _file_size(path: Path, place: str) -> int:
     """The size of a regular file in bytes; anything else, which could block or have no end, no."""
     try:
-        status = os.stat(path)
+        status = path.stat()
     except ValueError as error:
         raise InputError(repr(place), f"cannot be a path ({error})", "check the path") from None
     if stat.S_ISDIR(status.st_mode):

@@ -28,8 +28,19 @@ def elementwise(node: NodeProto, scope: Scope, name: str, **options: float) -> N
 
 
 @IMPORTERS.register(
-    "Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Abs", "Sin", "Cos", "Atan", "Asinh",
-    "Erf", "Mish", "HardSwish",
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "Abs",
+    "Sin",
+    "Cos",
+    "Atan",
+    "Asinh",
+    "Erf",
+    "Mish",
+    "HardSwish",
 )
 def import_plain(node: NodeProto, scope: Scope) -> None:
     """An activation without attributes."""
@@ -89,8 +100,11 @@ def import_hard_sigmoid(node: NodeProto, scope: Scope) -> None:
     """HardSigmoid."""
     options = Attributes(node, scope)
     elementwise(
-        node, scope, "HardSigmoid",
-        alpha=options.number("alpha", 0.2), beta=options.number("beta", 0.5),
+        node,
+        scope,
+        "HardSigmoid",
+        alpha=options.number("alpha", 0.2),
+        beta=options.number("beta", 0.5),
     )
 
 
@@ -114,8 +128,7 @@ def import_prelu(node: NodeProto, scope: Scope) -> None:
         raise scope.refuse("has a computed slope", "fold constants when exporting")
     shape = scope.shape(node.input[0])
     if scope.common_shape(shape, slope.value.shape) != shape:
-        raise scope.refuse(
-            f"its slope {slope.value.shape} does not fit {shape}")
+        raise scope.refuse(f"its slope {slope.value.shape} does not fit {shape}")
     scope.nonlinear(
         PRelu(slope.tensor()), [node.input[0]], shape, node.output[0], parameters=slope.sources
     )
@@ -163,7 +176,9 @@ def _unbounded(
     node: NodeProto, scope: Scope, function: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     unbounded = Unbounded(
-        node.op_type, function, f"the slope of {node.op_type} is unbounded",
+        node.op_type,
+        function,
+        f"the slope of {node.op_type} is unbounded",
         "no constant holds everywhere; certify on a bounded input region",
     )
     scope.nonlinear(unbounded, [node.input[0]], scope.shape(node.input[0]), node.output[0])
@@ -216,8 +231,23 @@ def _discontinuous(scope: Scope) -> UnsupportedError:
 
 
 @IMPORTERS.register(
-    "Floor", "Ceil", "Round", "ArgMax", "ArgMin", "Hardmax", "Not", "And", "Or", "Xor", "IsInf",
-    "NonZero", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Mod", "Bernoulli",
+    "Floor",
+    "Ceil",
+    "Round",
+    "ArgMax",
+    "ArgMin",
+    "Hardmax",
+    "Not",
+    "And",
+    "Or",
+    "Xor",
+    "IsInf",
+    "NonZero",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "Mod",
+    "Bernoulli",
 )
 def import_discontinuous(node: NodeProto, scope: Scope) -> None:
     """Refused: a step has no Lipschitz constant."""

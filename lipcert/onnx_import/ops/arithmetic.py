@@ -205,9 +205,7 @@ def _extremum(node: NodeProto, scope: Scope, sign: float) -> None:
         limit = {"low": max(numbers)} if sign > 0 else {"high": min(numbers)}
         scope.nonlinear(ACTIVATIONS["Clip"](**limit), [source], shape, node.output[0])
         return
-    operands = [
-        scope.broadcast(_as_signal(name, signals[0], scope), shape) for name in node.input
-    ]
+    operands = [scope.broadcast(_as_signal(name, signals[0], scope), shape) for name in node.input]
     scope.nonlinear(Larger(sign=sign), operands, shape, node.output[0])
 
 

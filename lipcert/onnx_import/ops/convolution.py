@@ -27,8 +27,7 @@ def import_conv(node: NodeProto, scope: Scope) -> None:
     if value.ndim != len(shape) or groups < 1 or value.shape[1] * groups != channels:
         raise scope.refuse(f"kernel {value.shape} with {groups} groups does not fit {shape}")
     if value.shape[0] % groups:
-        raise scope.refuse(
-            f"{value.shape[0]} output channels do not divide into {groups} groups")
+        raise scope.refuse(f"{value.shape[0]} output channels do not divide into {groups} groups")
     window = read_window(node, scope, shape[2:], value.shape[2:])
     if window.kernel != value.shape[2:]:
         raise scope.refuse(f"kernel_shape {window.kernel} is not that of its kernel")
@@ -44,8 +43,11 @@ def import_conv(node: NodeProto, scope: Scope) -> None:
         error=weight.matrix_error(),
     )
     scope.linear(
-        operator, node.input[0], node.output[0],
-        bias=_channel_bias(node, scope, operator.out_shape), parameters=weight.sources,
+        operator,
+        node.input[0],
+        node.output[0],
+        bias=_channel_bias(node, scope, operator.out_shape),
+        parameters=weight.sources,
     )
 
 
@@ -69,22 +71,29 @@ def import_conv_transpose(node: NodeProto, scope: Scope) -> None:
     if value.ndim != len(shape) or not 1 <= axes <= 3 or value.shape[0] != shape[1]:
         raise scope.refuse(f"kernel {value.shape} does not fit an input of shape {shape}")
     if groups < 1 or value.shape[0] % groups:
-        raise scope.refuse(
-            f"{value.shape[0]} input channels do not divide into {groups} groups")
+        raise scope.refuse(f"{value.shape[0]} input channels do not divide into {groups} groups")
     stride = options.integers("strides", (1,) * axes)
     dilation = options.integers("dilations", (1,) * axes)
     spatial, begin, end = _transposed_geometry(options, scope, shape, value.shape, stride, dilation)
     forward = Convolution(
-        weight.tensor(), spatial, stride=stride, dilation=dilation,
-        pads_begin=begin, pads_end=end, groups=groups, lead=shape[0],
+        weight.tensor(),
+        spatial,
+        stride=stride,
+        dilation=dilation,
+        pads_begin=begin,
+        pads_end=end,
+        groups=groups,
+        lead=shape[0],
         error=weight.matrix_error(),
     )
     if forward.out_shape != shape:
-        raise scope.refuse(
-            f"its pads and output size do not lead back to an input of {shape}")
+        raise scope.refuse(f"its pads and output size do not lead back to an input of {shape}")
     scope.linear(
-        Adjoint(forward), node.input[0], node.output[0],
-        bias=_channel_bias(node, scope, forward.in_shape), parameters=weight.sources,
+        Adjoint(forward),
+        node.input[0],
+        node.output[0],
+        bias=_channel_bias(node, scope, forward.in_shape),
+        parameters=weight.sources,
     )
 
 
@@ -147,8 +156,13 @@ def import_average_pool(node: NodeProto, scope: Scope) -> None:
     error = 0.0 if exact else UNIT_ROUNDOFF * 1.0000001
     pooled = scope.linear(
         Convolution(
-            kernel, shape[2:], stride=window.stride, dilation=window.dilation,
-            pads_begin=window.pads_begin, pads_end=window.pads_end, lead=shape[0] * shape[1],
+            kernel,
+            shape[2:],
+            stride=window.stride,
+            dilation=window.dilation,
+            pads_begin=window.pads_begin,
+            pads_end=window.pads_end,
+            lead=shape[0] * shape[1],
             error=Norms(error, error, error),
         ),
         flat,

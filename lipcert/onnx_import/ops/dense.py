@@ -100,9 +100,7 @@ def _product_shape(left: Shape, right: Shape, scope: Scope) -> Shape:
     return (*lead, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
 
 
-def signal_times_constant(
-    signal: str, weight: Constant, scope: Scope, output: str | None
-) -> str:
+def signal_times_constant(signal: str, weight: Constant, scope: Scope, output: str | None) -> str:
     """Append ``x @ W``; a stack of matrices acts as a grouped convolution of kernel size 1."""
     value, shape = weight.value, scope.shape(signal)
     wanted = _product_shape(shape, value.shape, scope)
@@ -141,8 +139,14 @@ def _stacked_product(signal: str, weight: Constant, scope: Scope, output: str | 
     )
     product = scope.linear(
         Convolution(
-            kernel.tensor(), (tokens,), stride=(1,), dilation=(1,), pads_begin=(0,),
-            pads_end=(0,), groups=count, error=kernel.matrix_error(),
+            kernel.tensor(),
+            (tokens,),
+            stride=(1,),
+            dilation=(1,),
+            pads_begin=(0,),
+            pads_end=(0,),
+            groups=count,
+            error=kernel.matrix_error(),
         ),
         channels,
         parameters=weight.sources,
@@ -152,9 +156,7 @@ def _stacked_product(signal: str, weight: Constant, scope: Scope, output: str | 
     return scope.reshape(product, shape, output)
 
 
-def _constant_times_signal(
-    weight: Constant, signal: str, scope: Scope, output: str | None
-) -> str:
+def _constant_times_signal(weight: Constant, signal: str, scope: Scope, output: str | None) -> str:
     """``W @ x`` as ``(xᵀ @ Wᵀ)ᵀ``."""
     shape = scope.shape(signal)
     _product_shape(weight.value.shape, shape, scope)
@@ -164,9 +166,7 @@ def _constant_times_signal(
         return scope.reshape(product, scope.shape(product)[:-1], output)
     flipped = scope.linear(Transpose(shape, _swapped(len(shape))), signal)
     vector = weight.value.ndim == 1
-    matrix = weight.reshaped(
-        lambda array: array[:, None] if vector else np.swapaxes(array, -1, -2)
-    )
+    matrix = weight.reshaped(lambda array: array[:, None] if vector else np.swapaxes(array, -1, -2))
     product = signal_times_constant(flipped, matrix, scope, None)
     shape = scope.shape(product)
     if vector:

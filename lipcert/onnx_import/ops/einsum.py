@@ -112,8 +112,12 @@ def _arranged(signal: tuple[str, str], result: str, scope: Scope, output: str) -
 
 
 def _contract(
-    signal: tuple[str, str], weight: tuple[Constant, str], result: str, sizes: dict[str, int],
-    scope: Scope, output: str,
+    signal: tuple[str, str],
+    weight: tuple[Constant, str],
+    result: str,
+    sizes: dict[str, int],
+    scope: Scope,
+    output: str,
 ) -> None:
     """One (stacked) matrix product: shared letters stack, the others are free or contracted."""
     (name, mine), (constant, theirs) = signal, weight

@@ -21,15 +21,19 @@ def import_pad(node: NodeProto, scope: Scope) -> None:
     options = Attributes(node, scope)
     shape = scope.shape(node.input[0])
     rank = len(shape)
-    pads = scope.integers(node.input[1], "pads") if optional(node, 1) else list(
-        options.integers("pads", options.integers("paddings", ()))
+    pads = (
+        scope.integers(node.input[1], "pads")
+        if optional(node, 1)
+        else list(options.integers("pads", options.integers("paddings", ())))
     )
     axes = read_axes(node, scope, rank, 3) if optional(node, 3) else tuple(range(rank))
     if len(pads) != 2 * len(axes):
         raise scope.refuse(f"its {len(pads)} pads do not fit rank {rank}", "export it again")
     mode = options.text("mode", "constant")
-    value = scope.number(node.input[2], "pad value") if optional(node, 2) else options.limit(
-        "value", 0.0
+    value = (
+        scope.number(node.input[2], "pad value")
+        if optional(node, 2)
+        else options.limit("value", 0.0)
     )
     positions = scope.positions(node.input[0])
     for place, axis in enumerate(axes):

@@ -30,8 +30,11 @@ def import_max_pool(node: NodeProto, scope: Scope) -> None:
             "has a window that lies entirely in the padding", "pad by less than the kernel"
         )
     pool = MaxPool(
-        window.kernel, stride=window.stride, dilation=window.dilation,
-        pads_begin=window.pads_begin, pads_end=window.pads_end,
+        window.kernel,
+        stride=window.stride,
+        dilation=window.dilation,
+        pads_begin=window.pads_begin,
+        pads_end=window.pads_end,
     )
     scope.nonlinear(pool, [node.input[0]], (*shape[:2], *window.out), node.output[0])
 
@@ -154,8 +157,7 @@ def import_top_k(node: NodeProto, scope: Scope) -> None:
     axis = normal_axis(options.integer("axis", -1), len(shape), scope)
     count = scope.integers(node.input[1], "k")[0] if optional(node, 1) else options.integer("k", 0)
     if not 0 < count <= shape[axis]:
-        raise scope.refuse(
-            f"cannot take {count} of {shape[axis]} values")
+        raise scope.refuse(f"cannot take {count} of {shape[axis]} values")
     if count > 1 and not options.flag("sorted", 1):
         raise scope.refuse("returns values in no defined order (sorted=0)", "export sorted=1")
     largest = bool(options.flag("largest", 1))

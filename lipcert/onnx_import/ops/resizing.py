@@ -39,7 +39,8 @@ def import_resize(node: NodeProto, scope: Scope) -> None:
         raise scope.refuse("resizes with antialias=1", PLAIN)
     mode = options.text("mode", "nearest")
     resized = [
-        (number, axis) for number, axis in _read_axes(node, scope, options)
+        (number, axis)
+        for number, axis in _read_axes(node, scope, options)
         if axis.old != axis.new or axis.scale != 1
     ]
     source = node.input[0]
@@ -55,9 +56,7 @@ def import_resize(node: NodeProto, scope: Scope) -> None:
     scope.alias(source, node.output[0])
 
 
-def _read_axes(
-    node: NodeProto, scope: Scope, options: Attributes
-) -> list[tuple[int, Axis]]:
+def _read_axes(node: NodeProto, scope: Scope, options: Attributes) -> list[tuple[int, Axis]]:
     shape = scope.shape(node.input[0])
     chosen = tuple(
         normal_axis(axis, len(shape), scope)
@@ -77,9 +76,7 @@ def _read_axes(
         else:
             raise scope.refuse("gives neither scales nor sizes", PLAIN)
         scales = [Fraction(scale) for scale in given]
-        sizes = [
-            _size(shape[a], scale, scope) for a, scale in zip(chosen, scales, strict=True)
-        ]
+        sizes = [_size(shape[a], scale, scope) for a, scale in zip(chosen, scales, strict=True)]
     if min(sizes, default=1) < 1 or min(shape) < 1:
         raise scope.refuse(f"resizes {shape} to {tuple(sizes)}", PLAIN)
     triples = zip(chosen, sizes, scales, strict=True)
@@ -103,8 +100,12 @@ def _coordinates(scope: Scope, options: Attributes) -> Callable[[int, Axis], Fra
 
 
 def _take_nearest(
-    source: str, number: int, axis: Axis, locate: Callable[[int, Axis], Fraction],
-    scope: Scope, options: Attributes,
+    source: str,
+    number: int,
+    axis: Axis,
+    locate: Callable[[int, Axis], Fraction],
+    scope: Scope,
+    options: Attributes,
 ) -> str:
     name = options.text("nearest_mode", "round_prefer_floor") if scope.opset >= 11 else "floor"
     if name not in ROUNDINGS or (scope.opset < 11 and axis.scale < 1):
@@ -121,9 +122,7 @@ def _take_nearest(
     return scope.rearrange(positions, source)
 
 
-def _is_exact_in_float32(
-    x: Fraction, axis: Axis, locate: Callable[[int, Axis], Fraction]
-) -> bool:
+def _is_exact_in_float32(x: Fraction, axis: Axis, locate: Callable[[int, Axis], Fraction]) -> bool:
     """Whether float32 arithmetic arrives at ``x`` too, by a quotient or by a product."""
     scale = np.float32(float(axis.scale))
     if locate is asymmetric:
@@ -133,7 +132,10 @@ def _is_exact_in_float32(
 
 
 def _matrix(
-    mode: str, axis: Axis, locate: Callable[[int, Axis], Fraction], scope: Scope,
+    mode: str,
+    axis: Axis,
+    locate: Callable[[int, Axis], Fraction],
+    scope: Scope,
     options: Attributes,
 ) -> Constant:
     rows: list[Row]

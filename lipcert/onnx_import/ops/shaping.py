@@ -76,8 +76,7 @@ def import_flatten(node: NodeProto, scope: Scope) -> None:
     axis = Attributes(node, scope).integer("axis", 1)
     axis = axis + len(shape) if axis < 0 else axis
     if not 0 <= axis <= len(shape):
-        raise scope.refuse(
-            f"axis {axis} is out of range for rank {len(shape)}")
+        raise scope.refuse(f"axis {axis} is out of range for rank {len(shape)}")
     target = (math.prod(shape[:axis]), math.prod(shape[axis:]))
     scope.reshape(node.input[0], target, node.output[0])
 
@@ -89,8 +88,7 @@ def import_squeeze(node: NodeProto, scope: Scope) -> None:
     axes = read_axes(node, scope, len(shape))
     axes = axes or tuple(axis for axis, size in enumerate(shape) if size == 1)
     if any(shape[axis] != 1 for axis in axes):
-        raise scope.refuse(
-            f"squeezes an axis of {shape} that is not 1")
+        raise scope.refuse(f"squeezes an axis of {shape} that is not 1")
     target = tuple(size for axis, size in enumerate(shape) if axis not in axes)
     scope.reshape(node.input[0], target, node.output[0])
 
@@ -115,8 +113,7 @@ def import_transpose(node: NodeProto, scope: Scope) -> None:
     shape = scope.shape(node.input[0])
     order = Attributes(node, scope).integers("perm", tuple(reversed(range(len(shape)))))
     if sorted(order) != list(range(len(shape))):
-        raise scope.refuse(
-            f"perm {order} is not a permutation of the axes of {shape}")
+        raise scope.refuse(f"perm {order} is not a permutation of the axes of {shape}")
     scope.linear(Transpose(shape, order), node.input[0], node.output[0])
 
 
