@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -94,13 +94,8 @@ def _exported(module: torch.nn.Module, input_shape: Shape | None) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            torch.onnx.export(
-                module,
-                (dummy,),
-                buffer,
-                opset_version=17,
-                dynamo=False,  # type: ignore[arg-type]
-            )
+            export: Any = torch.onnx.export  # its stub does not know that a buffer will do
+            export(module, (dummy,), buffer, opset_version=17, dynamo=False)
         except Exception as error:
             raise InputError(
                 type(module).__name__,

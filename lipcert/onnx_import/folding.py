@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import onnx
-from onnx import NodeProto
+from onnx import NodeProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from lipcert.errors import InputError
 from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.constants import AnyArray, Constant
 from lipcert.onnx_import.growth import expected_size
@@ -84,19 +86,18 @@ DECIDING = frozenset(
 )
 """Operators whose result on real numbers may hang on their last bit: exact operands only."""
 
-CREATING = frozenset({"Constant", "ConstantOfShape"})
-
-
 def fold(node: NodeProto, scope: Scope) -> list[Constant]:
     """The node's outputs as constants.  Raises UnsupportedError where rounding is not bounded."""
     operands = [scope.constants[name] if name else Constant(np.zeros(0)) for name in node.input]
     present = [operand for name, operand in zip(node.input, operands, strict=True) if name]
+    if node.op_type == "Constant":
+        return [_literal(node, scope)]
     scope.allow(expected_size(node, operands), "a constant", MAX_ELEMENTS)
     real = any(operand.is_float for operand in present)
     if node.op_type in FOLDERS and real:
         with np.errstate(all="ignore"):
             return [FOLDERS[node.op_type](node, operands, scope)]
-    if real and node.op_type not in STRUCTURAL | DECIDING | CREATING:
+    if real and node.op_type not in STRUCTURAL | DECIDING:
         raise scope.refuse(
             "computes a weight in a way whose rounding is not bounded",
             "fold constants when exporting (torch.onnx.export does by default)",
@@ -109,6 +110,39 @@ def fold(node: NodeProto, scope: Scope) -> list[Constant]:
     if Attributes(node, scope).text("reduction", "none") != "none":
         raise scope.refuse("adds up constants while it scatters them", "export without reduction")
     return _reference(node, operands, scope)
+
+
+def _literal(node: NodeProto, scope: Scope) -> Constant:
+    """The value of a Constant node."""
+    if len(node.attribute) != 1:
+        raise scope.refuse(f"has {len(node.attribute)} attributes where one gives its value")
+    (attribute,) = node.attribute
+    if attribute.name == "value" and attribute.HasField("t"):
+        return read_tensor(attribute.t, scope.place, ())
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.name not in _LITERALS:
+        raise scope.refuse(f"gives its value as {attribute.name!r}", "export plain numbers")
+    return as_constant(np.asarray(value, dtype=_LITERALS[attribute.name]))
+
+
+_LITERALS: dict[str, type[np.generic]] = {
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
+
+
+def read_tensor(tensor: onnx.TensorProto, place: str, sources: tuple[str, ...]) -> Constant:
+    """A stored tensor as a constant.  Raises InputError when its bytes do not fit its shape."""
+    if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > MAX_ELEMENTS:
+        raise InputError(place, f"declares the shape {tuple(tensor.dims)}", "the file is damaged")
+    try:
+        return as_constant(numpy_helper.to_array(tensor), None, sources)
+    except Exception as error:
+        raise InputError(
+            place, f"cannot be read ({error})", "the file is damaged; export it again"
+        ) from error
 
 
 def _casts_to_real(node: NodeProto) -> bool:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
+from onnx import AttributeProto, ModelProto, TensorProto
 
 from lipcert.errors import InputError
 from lipcert.onnx_import.constants import Constant
-from lipcert.onnx_import.folding import as_constant
-from lipcert.onnx_import.scope import MAX_ELEMENTS
+from lipcert.onnx_import.folding import read_tensor
 
 WIDE = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE})
 
@@ -29,15 +26,7 @@ def read_initialisers(model: ModelProto, name: str) -> dict[str, Constant]:
 
 
 def _read(tensor: TensorProto, place: str) -> Constant:
-    size = math.prod(max(1, dim) for dim in tensor.dims)
-    if min(tensor.dims, default=0) < 0 or size > MAX_ELEMENTS:
-        raise InputError(place, f"declares the shape {tuple(tensor.dims)}", "the file is damaged")
-    try:
-        constant = as_constant(numpy_helper.to_array(tensor), None, (tensor.name,))
-    except Exception as error:
-        raise InputError(
-            place, f"cannot be read ({error})", "the file is damaged; export it again"
-        ) from error
+    constant = read_tensor(tensor, place, (tensor.name,))
     if constant.is_float and np.isnan(constant.middle).any():
         raise InputError(place, "holds NaN", "a model with such weights has no bound")
     return constant

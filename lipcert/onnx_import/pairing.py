@@ -18,13 +18,18 @@ def pair_extrema(nodes: list[Node]) -> list[Node]:
     Taken apart the two cost √2; jointly they are 1-Lipschitz.
     """
     minima = {_key(node): node for node in nodes if _sign(node.operation) == -1.0 and _pairs(node)}
+    place = {node.output: position for position, node in enumerate(nodes)}
     joined: dict[str, list[Node]] = {}
     for node in nodes:
-        partner = minima.get(_key(node)) if _sign(node.operation) == 1.0 else None
+        largest = _sign(node.operation) == 1.0 and _pairs(node)
+        partner = minima.get(_key(node)) if largest else None
         if partner is None or partner.output in joined:
             continue
-        first, second = sorted((node, partner), key=lambda item: nodes.index(item))
-        joined[first.output] = _joint(node, partner)
+        first, second = sorted((node, partner), key=lambda item: place[item.output])
+        stacked = f"{node.output}/joint"
+        while stacked in place:
+            stacked += "_"
+        joined[first.output] = _joint(node, partner, stacked)
         joined[second.output] = []
     return [part for node in nodes for part in joined.get(node.output, [node])]
 
@@ -43,12 +48,11 @@ def _key(node: Node) -> tuple[object, ...]:
     return ("pair", frozenset(node.inputs))
 
 
-def _joint(largest: Node, smallest: Node) -> list[Node]:
+def _joint(largest: Node, smallest: Node, stacked: str) -> list[Node]:
     operation: Nonlinearity = MaxMin()
     if isinstance(largest.operation, GroupMax):
         operation = Extremes(largest.operation.axes)
     shape: Shape = (2, *largest.shape)
-    stacked = f"{largest.output}/joint"
     joint = replace(largest, operation=operation, output=stacked, shape=shape, onnx_type="MaxMin")
     size = math.prod(largest.shape)
     halves = [
