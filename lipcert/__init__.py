@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lipcert.api import bound, certify, inspect, load
-    from lipcert.bounds.result import LipschitzBound, Obstacle
+    from lipcert.bounds.obstacles import Obstacle
+    from lipcert.bounds.result import LipschitzBound
     from lipcert.certification.normalization import Normalization
     from lipcert.certification.result import Certificates
     from lipcert.errors import (
@@ -32,7 +33,7 @@ _HOMES = {
     "bound": "lipcert.api",
     "certify": "lipcert.api",
     "LipschitzBound": "lipcert.bounds.result",
-    "Obstacle": "lipcert.bounds.result",
+    "Obstacle": "lipcert.bounds.obstacles",
     "Certificates": "lipcert.certification.result",
     "Normalization": "lipcert.certification.normalization",
     "Inspection": "lipcert.inspection",

@@ -16,6 +16,7 @@ import torch
 
 from lipcert.bounds import METHODS, BoundContext, LipschitzBound, Obstacle, Progress, lower_bound
 from lipcert.bounds.context import silent
+from lipcert.bounds.obstacles import obstacles_of
 from lipcert.bounds.result import Constants
 from lipcert.certification.certificates import Judge, count_certified, elapsed, parse_eps
 from lipcert.certification.data import (
@@ -240,14 +241,9 @@ def _obstacle(form: SignalForm, value: float) -> Obstacle | None:
     """What keeps the bound from being finite, None when it is."""
     if math.isfinite(value):
         return None
-    for stage in form.stages:
-        if stage.nonlinearity.obstacle:
-            return Obstacle(
-                stage.node.name,
-                stage.node.onnx_type,
-                stage.nonlinearity.obstacle,
-                stage.nonlinearity.help,
-            )
+    found = obstacles_of(form)
+    if found:
+        return found[0]
     return Obstacle(
         form.stages[-1].node.name if form.stages else "output",
         "overflow",

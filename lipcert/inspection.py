@@ -9,7 +9,8 @@ from itertools import groupby
 
 from lipcert.bounds.autolip import autolip_bound, slope_constant
 from lipcert.bounds.context import BoundContext
-from lipcert.bounds.result import Obstacle
+from lipcert.bounds.obstacles import Obstacle, obstacles_of
+from lipcert.display import Tabular
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.nonlinear import Nonlinearity
 from lipcert.operators import Indexing, Shape
@@ -64,7 +65,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Tabular):
     """A model laid open.
 
     Parameters
@@ -91,11 +92,6 @@ class Inspection:
         """Number of trained numbers in the layers (shared ones counted at each use)."""
         return sum(layer.parameters for layer in self.layers)
 
-    def _repr_html_(self) -> str:
-        from lipcert.reports.notebook import layer_table
-
-        return layer_table(self)
-
 
 def inspect_graph(graph: Graph, form: SignalForm, context: BoundContext) -> Inspection:
     """Lay a graph open: its layers, and the factors of its signal form."""
@@ -113,7 +109,7 @@ def inspect_graph(graph: Graph, form: SignalForm, context: BoundContext) -> Insp
         context.norm,
         tuple(layers),
         tuple(_factors(form, context)),
-        tuple(_obstacles(form)),
+        obstacles_of(form),
         autolip_bound(form, context).value,
     )
 
@@ -196,14 +192,3 @@ def _linear_factors(
     for signal, operator in terms.items():
         found = context.norm_of(operator)
         yield Factor(f"{names[signal]} → {target}", found.value, found.how, target)
-
-
-def _obstacles(form: SignalForm) -> Iterable[Obstacle]:
-    for stage in form.stages:
-        if stage.nonlinearity.obstacle:
-            yield Obstacle(
-                stage.node.name,
-                stage.node.onnx_type,
-                stage.nonlinearity.obstacle,
-                stage.nonlinearity.help,
-            )

@@ -4,7 +4,8 @@ import lipcert.bounds.autolip
 import lipcert.bounds.averaged  # noqa: F401
 from lipcert.bounds.context import BoundContext, Progress
 from lipcert.bounds.lower import lower_bound
-from lipcert.bounds.result import METHODS, Constants, LipschitzBound, Obstacle
+from lipcert.bounds.obstacles import Obstacle
+from lipcert.bounds.result import METHODS, Constants, LipschitzBound
 
 __all__ = [
     "METHODS",

@@ -63,8 +63,10 @@ def pairwise_constants(rows: dict[int, Rows], constants: dict[int, float], norm:
         slack = 1.0 + 4.0 * gamma(part.matrix.shape[1] + 4)
         underflow = mul_up(scale, 1e-140 * part.matrix.shape[1])
         off = add_up(mul_up(part.row_error_in(norm), 1.4142135623730952), underflow)
-        weighted = (distances.cpu().numpy() * slack + off) * constants[signal] * (1.0 + 4e-16)
-        total = weighted if total is None else (total + weighted) * (1.0 + 4e-16)
+        with np.errstate(over="ignore", invalid="ignore"):
+            weighted = (distances.cpu().numpy() * slack + off) * constants[signal] * (1.0 + 4e-16)
+            weighted = np.nextafter(weighted, np.inf)  # what underflows stays above zero
+            total = weighted if total is None else (total + weighted) * (1.0 + 4e-16)
     assert total is not None
     np.fill_diagonal(total, 0.0)
     return np.where(np.isnan(total), np.inf, total)

@@ -53,7 +53,7 @@ def averaged_bound(form: SignalForm, context: BoundContext) -> Constants:
     for k, stage in enumerate(form.stages, start=1):
         context.progress(f"rows of {stage.node.name}", k / (len(form.stages) + 1))
         before = combine(stage.terms, constants, context)
-        if k in chosen and not context.expired:
+        if k in chosen and context.settings.leaves_time_for(chosen[k]):
             shape = next(iter(stage.terms.values())).out_shape
             rows = _rows(form, stage.terms, shape, context)
             before = min(before, through_rows(rows, remainders, context))
@@ -79,19 +79,22 @@ def _pairwise(
     return smallest
 
 
-def _chosen_stages(form: SignalForm, context: BoundContext) -> set[int]:
-    """The stages (the output last) whose rows are formed, the cheapest first within the budget."""
+def _chosen_stages(form: SignalForm, context: BoundContext) -> dict[int, float]:
+    """The stages (the output last) whose rows are formed, and the work of each.
+
+    The cheapest come first within the budget.
+    """
     costs = []
     for k in range(1, len(form.stages) + 2):
         terms = form.output_terms if k > len(form.stages) else form.stages[k - 1].terms
         work = _row_work(form, k, terms)
         if _gains(form, terms) and work is not None:
             costs.append((work, k))
-    chosen, spent = set(), 0.0
+    chosen, spent = {}, 0.0
     for work, k in sorted(costs):
         spent += work
         if spent <= ROW_WORK * context.settings.max_work:
-            chosen.add(k)
+            chosen[k] = work
     return chosen
 
 

@@ -9,21 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lipcert.bounds.context import BoundContext
+from lipcert.bounds.obstacles import Obstacle
+from lipcert.display import Tabular
 from lipcert.registry import Registry
 from lipcert.signals import SignalForm
-
-
-@dataclass(frozen=True)
-class Obstacle:
-    """What keeps a bound from being finite: the node, why, and what would help."""
-
-    node: str
-    onnx_type: str
-    finding: str
-    help: str
-
-    def __str__(self) -> str:
-        return f"node {self.node!r} ({self.onnx_type}) {self.finding}; {self.help}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +38,7 @@ METHODS: Registry[Method] = Registry("method")
 
 
 @dataclass(frozen=True)
-class LipschitzBound:
+class LipschitzBound(Tabular):
     """A proven upper bound of a model's Lipschitz constant, and a lower bound beside it.
 
     Parameters
@@ -99,8 +88,3 @@ class LipschitzBound:
             f"{self.model}: {self.norm} Lipschitz constant ≤ {self.value:.10g} "
             f"({self.method}), ≥ {self.lower:.6g}, ratio {self.ratio:.4g}"
         )
-
-    def _repr_html_(self) -> str:
-        from lipcert.reports.notebook import bound_table
-
-        return bound_table(self)

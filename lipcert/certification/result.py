@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lipcert.bounds.result import LipschitzBound
+from lipcert.display import Tabular
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RadiusStatistics:
 
 
 @dataclass(frozen=True, eq=False)
-class Certificates:
+class Certificates(Tabular):
     """Radii of a data set under a proven bound.
 
     Parameters
@@ -101,8 +102,3 @@ class Certificates:
             for entry in self.certified
         ]
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        from lipcert.reports.notebook import certificate_table
-
-        return certificate_table(self)

@@ -86,6 +86,7 @@ DECIDING = frozenset(
 )
 """Operators whose result on real numbers may hang on their last bit: exact operands only."""
 
+
 def fold(node: NodeProto, scope: Scope) -> list[Constant]:
     """The node's outputs as constants.  Raises UnsupportedError where rounding is not bounded."""
     operands = [scope.constants[name] if name else Constant(np.zeros(0)) for name in node.input]

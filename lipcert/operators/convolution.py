@@ -146,8 +146,10 @@ class Convolution(LinearOperator):
         # the thin products of patches reach a third of the rate of square ones
         return 6.0 * self.lead * self.weight.numel() * math.prod(self.out_spatial)
 
-    def with_weight(self, weight: Tensor, error: Norms) -> Convolution:
-        """The same geometry with other coefficients."""
+    def with_weight(
+        self, weight: Tensor, error: Norms, *, groups: int | None = None, lead: int | None = None
+    ) -> Convolution:
+        """The same geometry with other coefficients, and other groups or leading axis if given."""
         return Convolution(
             weight,
             self.spatial,
@@ -155,8 +157,8 @@ class Convolution(LinearOperator):
             dilation=self.dilation,
             pads_begin=self.pads_begin,
             pads_end=self.pads_end,
-            groups=self.groups,
-            lead=self.lead,
+            groups=self.groups if groups is None else groups,
+            lead=self.lead if lead is None else lead,
             error=error,
         )
 

@@ -20,7 +20,8 @@ from lipcert.reports.numbers import (
 from lipcert.reports.words import exactness, plural, searched_lower
 
 if TYPE_CHECKING:
-    from lipcert.bounds.result import LipschitzBound, Obstacle
+    from lipcert.bounds.obstacles import Obstacle
+    from lipcert.bounds.result import LipschitzBound
     from lipcert.certification.result import Certificates
     from lipcert.inspection import Inspection, Layer
 

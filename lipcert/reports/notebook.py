@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -89,3 +89,11 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> _Html:
 def _element(tag: str, content: str, attributes: str = "") -> _Html:
     inner = content if isinstance(content, _Html) else escape(printable(content))
     return _Html(f"<{tag}{attributes}>{inner}</{tag}>")
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "LipschitzBound": bound_table,
+    "Certificates": certificate_table,
+    "Inspection": layer_table,
+}
+"""The table of each result class, by its name."""

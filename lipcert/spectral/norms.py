@@ -36,6 +36,8 @@ from lipcert.spectral.proof import largest_eigenvalue_bound
 from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
 from lipcert.spectral.torus import FrequencyBlocks, frequency_blocks, torus_size
 
+SLOW_RATE = 1e10
+"""Operations per second that even a busy processor reaches."""
 GRAM_TOLERANCE = 2e-10
 """Relative excess at which Gram iteration stops."""
 
@@ -69,9 +71,13 @@ class NormSettings:
 
     def affords(self, operator: LinearOperator) -> bool:
         """Whether the explicit operator is within these limits (the same on every device)."""
-        fits = smaller_side(operator) <= self.max_side
-        fits = fits and explicit_work(operator) <= self.max_work
-        return fits and time.monotonic() < self.deadline
+        work = explicit_work(operator)
+        fits = smaller_side(operator) <= self.max_side and work <= self.max_work
+        return fits and self.leaves_time_for(work)
+
+    def leaves_time_for(self, work: float) -> bool:
+        """Whether so many operations are likely to end before the deadline."""
+        return time.monotonic() + work / SLOW_RATE < self.deadline
 
 
 Norm = Callable[[LinearOperator, NormSettings], NormBound]
@@ -216,15 +222,8 @@ def _explicit_convolution(operator: Convolution, settings: NormSettings) -> Norm
 def one_group(operator: Convolution, group: int = 0) -> Convolution:
     """One diagonal block of a convolution: a single group at a single leading position."""
     out = operator.weight.shape[0] // operator.groups
-    return Convolution(
-        operator.weight[group * out : (group + 1) * out],
-        operator.spatial,
-        stride=operator.stride,
-        dilation=operator.dilation,
-        pads_begin=operator.pads_begin,
-        pads_end=operator.pads_end,
-        error=operator.error,
-    )
+    weight = operator.weight[group * out : (group + 1) * out]
+    return operator.with_weight(weight, operator.error, groups=1, lead=1)
 
 
 def torus_bound(operator: Convolution, settings: NormSettings) -> NormBound:

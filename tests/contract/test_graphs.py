@@ -52,7 +52,7 @@ def assert_same_outputs(graph: Graph, content: bytes, shape: tuple[int, ...], ba
         ours = graph.evaluate(torch.from_numpy(x.astype(np.float64))).numpy()
         theirs = deployed(content, x)
         assert ours.shape == theirs.shape
-        assert np.abs(ours - theirs).max() <= 1e-5 * max(np.abs(ours).max(), 1e-2)
+        assert np.abs(ours - theirs).max() <= 5e-5 * max(np.abs(ours).max(), 1e-2)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -67,7 +67,8 @@ def assert_encloses(activation: Activation, *, tight: float | None = 1e-3) -> No
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_registered_activation_stays_in_its_interval(name: str) -> None:
-    assert_encloses(ACTIVATIONS[name]())
+    # a Clip without limits is the identity; asinh flattens slowly
+    assert_encloses(ACTIVATIONS[name](), tight={"Clip": None, "Asinh": 2e-3}.get(name, 1e-3))
 
 
 VARIANTS = {

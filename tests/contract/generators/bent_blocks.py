@@ -202,8 +202,8 @@ def larger_of_branches(w: Writer, x: Value) -> Value:
 @block(SPATIAL, exact=True, weight=3.0)
 def max_pool(w: Writer, x: Value) -> Value | None:
     window = window_of(w, x.shape[1:], 3, pools=True)
-    if window is None:
-        return None
+    if window is None or (max(window["dilations"]) > 1 and max(window["pads"]) > 0):
+        return None  # a dilated window may lie in the padding altogether
     out = window.pop("out")
     return w.apply("MaxPool", [x], (x.shape[0], *out), **window)
 
