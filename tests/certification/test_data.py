@@ -235,10 +235,10 @@ def test_empty_file(tmp_path, suffix):
 def test_unreadable_file(tmp_path, monkeypatch):
     path = saved(tmp_path / "d.npz", x=X, y=Y)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
     assert "d.npz: cannot be read (Permission denied)" in sentence(path)
 
 
