@@ -11,11 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lipcert.api import bound, certify, inspect, load
+    from lipcert.api import bound, inspect, load
     from lipcert.bounds.obstacles import Obstacle
     from lipcert.bounds.result import LipschitzBound
     from lipcert.certification.normalization import Normalization
     from lipcert.certification.result import Certificates
+    from lipcert.certifying import certify
     from lipcert.errors import (
         InputError,
         LipcertError,
@@ -31,7 +32,7 @@ _HOMES = {
     "load": "lipcert.api",
     "inspect": "lipcert.api",
     "bound": "lipcert.api",
-    "certify": "lipcert.api",
+    "certify": "lipcert.certifying",
     "LipschitzBound": "lipcert.bounds.result",
     "Obstacle": "lipcert.bounds.obstacles",
     "Certificates": "lipcert.certification.result",

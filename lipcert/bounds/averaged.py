@@ -22,7 +22,7 @@ from lipcert.bounds.rows import Rows, pull_back
 from lipcert.operators import Reshape, Shape, Transpose
 from lipcert.rounding import SMALLEST_NORMAL, add_up, gamma, mul_up, sqrt_up
 from lipcert.signals import SignalForm, Terms
-from lipcert.spectral.norms import EIGENVALUE_BOUNDS
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.spectral.proof import largest_estimate
 from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
 

@@ -11,8 +11,8 @@ from lipcert.bounds.context import BoundContext
 from lipcert.operators import Composed, Indexing, LinearOperator
 from lipcert.rounding import add_up, hypot_up, mul_up, sqrt_up
 from lipcert.signals import Terms
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.spectral.explicit import explicit_work, output_gram
-from lipcert.spectral.norms import EIGENVALUE_BOUNDS
 from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
 
 

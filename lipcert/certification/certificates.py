@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -153,6 +152,8 @@ def parse_eps(text: str) -> float:
 
     try:
         numerator, _, denominator = text.partition("/")
+        if "/" in denominator:
+            raise ValueError(text)
         exact = Fraction(numerator.strip()) / Fraction(denominator.strip() or "1")
         value = float(exact)
     except (ValueError, ZeroDivisionError, OverflowError) as error:
@@ -164,8 +165,3 @@ def parse_eps(text: str) -> float:
     if value < 0.0:
         raise InputError(f"--eps {text!r}", "is negative", "a perturbation has a size of 0 or more")
     return value
-
-
-def elapsed(since: float) -> float:
-    """Seconds since a ``time.perf_counter()`` reading."""
-    return time.perf_counter() - since

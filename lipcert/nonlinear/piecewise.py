@@ -24,7 +24,7 @@ class PiecewiseLinear(Activation):
         self.corners = torch.tensor([float(corner) for corner in breaks], dtype=torch.float64)
 
     def _bent(self, x: Tensor) -> Tensor:
-        piece = torch.bucketize(x, self.corners.to(x))
+        piece = torch.bucketize(x.contiguous(), self.corners.to(x))
         table = self.table.to(x)
         return table[0][piece] * x + table[1][piece]
 

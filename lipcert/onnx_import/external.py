@@ -53,7 +53,7 @@ def _tensors(graph: onnx.GraphProto) -> list[TensorProto]:
 def _read(folder: Path, location: str, place: str) -> bytes:
     remedy = "keep the data file in the model's own folder and name it by its file name"
     parts = Path(location).parts
-    if not location or "\0" in location or Path(location).is_absolute() or ".." in parts:
+    if not parts or "\0" in location or Path(location).is_absolute() or ".." in parts:
         raise InputError(place, f"is at {location!r}, outside the model's folder", remedy)
     if "\\" in location or ":" in location:
         raise InputError(place, f"has the unusable location {location!r}", remedy)

@@ -33,7 +33,10 @@ CHECK = "check the model with onnx.checker"
 """The remedy for a node that is not what its operator allows."""
 
 MAX_ELEMENTS = 1 << 28
-"""Largest constant that a model may hold, and all that it may compute: 2 GiB of float64."""
+"""Largest constant that a model may hold: 2 GiB of float64."""
+
+GROWTH, MORE_CONSTANTS = 16, 1 << 24
+"""All constants that a model computes may hold this many times its own, and this many more."""
 
 MAX_SIGNAL = 1 << 26
 """Largest signal for one sample: its index maps take 8 bytes an element."""
@@ -81,7 +84,7 @@ class Scope:
     onnx_type: str = ""
     named: set[str] = field(default_factory=set)
     _fresh: int = 0
-    _created: float = 0.0
+    _room: int | None = None
     _own: set[str] = field(default_factory=set)
     _met: dict[tuple[object, ...], NodeProto] = field(default_factory=dict)
     _rearranged: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -177,8 +180,12 @@ class Scope:
 
     def define(self, name: str, constant: Constant) -> None:
         """Enter a computed constant; all of them together must stay within bounds."""
-        self._created += constant.value.size
-        self.allow(self._created, "constants", MAX_ELEMENTS)
+        if self._room is None:
+            held = sum(constant.value.size for constant in self.constants.values())
+            self._room = MORE_CONSTANTS + GROWTH * held
+        self._room -= constant.value.size
+        if self._room < 0:
+            raise self.refuse("asks for too many computed constants", "fold them when exporting")
         self.constants[name] = constant
 
     # --- writing -------------------------------------------------------------------------------

@@ -2,12 +2,11 @@
 
 from lipcert.spectral.norms import (
     NORMS,
-    NormBound,
-    NormSettings,
     explicit_bound,
     spectral_norm_bound,
     torus_bound,
 )
+from lipcert.spectral.settings import NormBound, NormSettings
 
 __all__ = [
     "NORMS",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 
@@ -25,83 +23,20 @@ from lipcert.operators import (
 from lipcert.registry import Registry
 from lipcert.rounding import add_up, hypot_up, mul_up, sqrt_up
 from lipcert.spectral.circular import circular_period
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.spectral.explicit import (
     explicit_absolute_sums,
     explicit_gram,
     explicit_work,
     smaller_side,
 )
-from lipcert.spectral.gram import gram_blocks, gram_iteration_bound, steps_for
-from lipcert.spectral.proof import largest_eigenvalue_bound
+from lipcert.spectral.gram import gram_blocks
+from lipcert.spectral.settings import NormBound, NormSettings
 from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
 from lipcert.spectral.torus import FrequencyBlocks, frequency_blocks, torus_size
 
-SLOW_RATE = 1e10
-"""Operations per second that even a busy processor reaches."""
-GRAM_TOLERANCE = 2e-10
-"""Relative excess at which Gram iteration stops."""
-
-
-@dataclass(frozen=True)
-class NormBound:
-    """A proven upper bound of an operator norm and the way it was found."""
-
-    value: float
-    how: str
-
-
-@dataclass(frozen=True)
-class NormSettings:
-    """How norms are found.  Every choice gives a proven bound.
-
-    Parameters
-    ----------
-    spectral : "svd" (eigenvalues, then a Cholesky proof), "gram" (Gram iteration), or "auto".
-    max_side : largest side of an explicit Gram matrix.
-    max_work : most floating-point operations spent on one explicit operator.
-    deadline : ``time.monotonic()`` after which no explicit operator is started.
-    device : where the linear algebra runs.
-    """
-
-    spectral: str = "auto"
-    max_side: int = 4096
-    max_work: float = 2e11
-    deadline: float = math.inf
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def affords(self, operator: LinearOperator) -> bool:
-        """Whether the explicit operator is within these limits (the same on every device)."""
-        work = explicit_work(operator)
-        fits = smaller_side(operator) <= self.max_side and work <= self.max_work
-        return fits and self.leaves_time_for(work)
-
-    def leaves_time_for(self, work: float) -> bool:
-        """Whether so many operations are likely to end before the deadline."""
-        return time.monotonic() + work / SLOW_RATE < self.deadline
-
-
 Norm = Callable[[LinearOperator, NormSettings], NormBound]
 NORMS: Registry[Norm] = Registry("norm")
-EIGENVALUE_BOUNDS: Registry[Callable[[torch.Tensor], float]] = Registry("spectral method")
-
-
-@EIGENVALUE_BOUNDS.register("svd")
-def eigenvalue_by_proof(gram: torch.Tensor) -> float:
-    """Largest eigenvalue over Hermitian blocks: computed, then proved by Cholesky."""
-    return largest_eigenvalue_bound(gram)
-
-
-@EIGENVALUE_BOUNDS.register("gram")
-def eigenvalue_by_gram_iteration(gram: torch.Tensor) -> float:
-    """Largest eigenvalue over Hermitian blocks by Gram iteration."""
-    return float(gram_iteration_bound(gram, steps_for(gram.shape[-1], GRAM_TOLERANCE)).max())
-
-
-@EIGENVALUE_BOUNDS.register("auto")
-def eigenvalue_by_device(gram: torch.Tensor) -> float:
-    """Gram iteration for many small blocks on a GPU, otherwise a computed and proved eigenvalue."""
-    small = gram.is_cuda and gram.shape[0] > 1 and gram.shape[-1] <= 1024
-    return EIGENVALUE_BOUNDS["gram" if small else "svd"](gram)
 
 
 @NORMS.register("l2")

@@ -15,7 +15,7 @@ from lipcert_cli.values import METHOD_NAMES
 from lipcert.bounds import METHODS
 from lipcert.reports import FORMATS
 from lipcert.spectral import NORMS
-from lipcert.spectral.norms import EIGENVALUE_BOUNDS
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.versions import versions
 
 HEAVY = {"torch", "onnx", "onnxruntime", "numpy", "rich"}

@@ -23,7 +23,7 @@ from lipcert.operators import (
     transpose,
 )
 from lipcert.spectral import NORMS, NormSettings, explicit_bound, torus_bound
-from lipcert.spectral.norms import EIGENVALUE_BOUNDS
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 
 SEEDS = range(40)
 KINDS = [pytest.param(kind, id=kind.__name__) for kind in kinds()]

@@ -12,7 +12,7 @@ from generators.operators import definition
 
 from lipcert.operators import Adjoint, Convolution, Shape
 from lipcert.spectral import NORMS, NormSettings, explicit_bound, torus_bound
-from lipcert.spectral.norms import EIGENVALUE_BOUNDS
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.spectral.torus import torus_size
 
 

@@ -23,7 +23,7 @@ from lipcert.operators import (
     simplify,
 )
 from lipcert.spectral import NORMS, NormSettings, explicit_bound, torus_bound
-from lipcert.spectral.norms import EIGENVALUE_BOUNDS
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 
 SCALES = [5e-324, 1e-310, 1e-200, 1.5e-162, 1e-155, 1e-150, 1e-30, 1e30, 1e150, 1e155, 1e200, 1e300]
 

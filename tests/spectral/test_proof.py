@@ -12,7 +12,7 @@ from generators.exact import is_semidefinite
 
 from lipcert.rounding import gamma
 from lipcert.spectral.gram import gram_blocks, gram_iteration_bound, steps_for
-from lipcert.spectral.norms import EIGENVALUE_BOUNDS
+from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.spectral.proof import lanczos_estimate, largest_eigenvalue_bound, proven_upper
 from lipcert.spectral.tensors import (
     frobenius_up,

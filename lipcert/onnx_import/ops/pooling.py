@@ -97,7 +97,7 @@ def _sum(
     kept = _reduced(shape, axes, keepdims=True)
     target = _reduced(shape, axes, keepdims=keepdims)
     positions = np.arange(math.prod(kept), dtype=np.int64).reshape(kept)
-    index = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(positions, shape)))
+    index = torch.from_numpy(np.array(np.broadcast_to(positions, shape)))
     summed = scope.linear(Adjoint(Indexing(index, kept)), node.input[0])
     count = math.prod(shape[axis] for axis in axes)
     if mean:
