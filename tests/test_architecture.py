@@ -71,7 +71,9 @@ def level(part: str) -> int:
 def imports_of(path: Path) -> Iterator[tuple[int, str]]:
     """Line and full name of everything imported, inside functions too, type checking apart."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {id(inner) for node in ast.walk(tree) if _is_type_checking(node) for inner in ast.walk(node)}
+    skipped = {
+        id(inner) for node in ast.walk(tree) if _is_type_checking(node) for inner in ast.walk(node)
+    }
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
@@ -219,7 +221,9 @@ def test_no_bare_norm() -> None:
     for path in modules(LIBRARY / "spectral"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef):
-                assert node.name not in ("norm", "spectral_norm", "lipschitz"), f"{path}:{node.lineno}"
+                assert node.name not in ("norm", "spectral_norm", "lipschitz"), (
+                    f"{path}:{node.lineno}"
+                )
 
 
 def test_importing_the_package_is_cheap() -> None:
@@ -229,4 +233,6 @@ def test_importing_the_package_is_cheap() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names]
             module = getattr(node, "module", "") or ""
-            assert not module.startswith("lipcert.") and "torch" not in names and "onnx" not in names
+            assert (
+                not module.startswith("lipcert.") and "torch" not in names and "onnx" not in names
+            )

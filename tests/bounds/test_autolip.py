@@ -79,7 +79,10 @@ def test_combine_covers_the_worst_signals(seed: int, norm: str) -> None:
     weights = [rng.standard_normal((3, 3)) for _ in range(3)]
     constants = dict(enumerate(np.abs(rng.standard_normal(3)) + 0.1))
     found = combine({j: dense(w) for j, w in enumerate(weights)}, constants, BoundContext(norm))
-    total = sum(c * np.linalg.norm(w, ORDERS[norm]) for w, c in zip(weights, constants.values(), strict=True))
+    total = sum(
+        c * np.linalg.norm(w, ORDERS[norm])
+        for w, c in zip(weights, constants.values(), strict=True)
+    )
     assert found <= total * (1 + 1e-9)
     worst = 0.0
     for _ in range(60):

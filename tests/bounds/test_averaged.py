@@ -73,7 +73,10 @@ def test_slopes_equal_at_both_ends_are_linear(norm: str) -> None:
     """A LeakyRelu of slope 1, a PRelu of slopes 1: the exact norm of the product."""
     a, b = (np.random.default_rng(s).standard_normal((3, 3)) for s in (1, 2))
     truth = float(np.linalg.norm(b @ a, ORDERS[norm]))
-    for activation in (ACTIVATIONS["LeakyRelu"](alpha=1.0), PRelu(torch.ones(3, dtype=torch.float64))):
+    for activation in (
+        ACTIVATIONS["LeakyRelu"](alpha=1.0),
+        PRelu(torch.ones(3, dtype=torch.float64)),
+    ):
         d = Drawing(3)
         graph = d.graph(d.matrix(b, d.add(activation, d.matrix(a))))
         assert truth * (1 - 1e-13) <= averaged(graph, norm) <= truth * (1 + 1e-9)
@@ -212,7 +215,9 @@ def _times(
     a: list[list[Fraction]], b: list[list[Fraction]], factor: Fraction
 ) -> list[list[Fraction]]:
     columns = list(zip(*b, strict=True))
-    return [[factor * sum(x * y for x, y in zip(row, col, strict=True)) for col in columns] for row in a]
+    return [
+        [factor * sum(x * y for x, y in zip(row, col, strict=True)) for col in columns] for row in a
+    ]
 
 
 def test_error_of_rows_covers_every_norm() -> None:
@@ -232,7 +237,10 @@ def test_joint_norm_of_several_signals(spectral: str) -> None:
     eye = torch.eye(2, dtype=torch.float64)
     same = through_rows({0: Rows(eye, 0.0), 1: Rows(eye, 0.0)}, {0: 3.0, 1: 4.0}, context)
     assert 7.0 <= same <= 7.0 * (1 + 1e-6)
-    first, second = torch.diag(torch.tensor([1.0, 0.0])).double(), torch.diag(torch.tensor([0.0, 1.0])).double()
+    first, second = (
+        torch.diag(torch.tensor([1.0, 0.0])).double(),
+        torch.diag(torch.tensor([0.0, 1.0])).double(),
+    )
     apart = through_rows({0: Rows(first, 0.0), 1: Rows(second, 0.0)}, {0: 3.0, 1: 4.0}, context)
     assert 5.0 <= apart <= 7.0 * (1 + 1e-6)
     assert through_rows({0: Rows(eye, 0.0)}, {0: math.inf}, context) == math.inf

@@ -28,7 +28,9 @@ def kinked() -> Graph:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("start", [torch.zeros(4, 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), None])
 def test_no_slope_is_taken_on_a_kink(norm: str, start: torch.Tensor | None) -> None:
-    found = lower_bound(kinked(), norm=norm, seconds=0.2, starts=None if start is None else start.double())
+    found = lower_bound(
+        kinked(), norm=norm, seconds=0.2, starts=None if start is None else start.double()
+    )
     assert 0.49 <= found <= 0.5
 
 

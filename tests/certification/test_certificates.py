@@ -22,8 +22,13 @@ FANS = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], dtype=np.float32)
 
 
 def saved(
-    path: Path, weights: list[np.ndarray], *, biases: list[np.ndarray] | None = None,
-    activation: str = "Relu", final: str = "", batch: int | str = "N",
+    path: Path,
+    weights: list[np.ndarray],
+    *,
+    biases: list[np.ndarray] | None = None,
+    activation: str = "Relu",
+    final: str = "",
+    batch: int | str = "N",
 ) -> str:
     """A chain of Gemm and activation as a file; returns its path."""
     nodes, tensors, value = [], [], "x"
@@ -42,7 +47,8 @@ def saved(
         nodes.append(helper.make_node(final, [value], ["out"]))
         value = "out"
     graph = helper.make_graph(
-        nodes, "chain",
+        nodes,
+        "chain",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, weights[0].shape[1]])],
         [helper.make_tensor_value_info(value, TensorProto.FLOAT, [batch, weights[-1].shape[0]])],
         tensors,
@@ -209,7 +215,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, np.ndarray, 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = torch.nn.Sequential(
-            torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Linear(16, 16), torch.nn.ReLU(),
+            torch.nn.Linear(2, 16),
+            torch.nn.ReLU(),
+            torch.nn.Linear(16, 16),
+            torch.nn.ReLU(),
             torch.nn.Linear(16, 3),
         )
         optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
@@ -305,7 +314,8 @@ def test_eps_is_rounded_upward(text: str, exact: Fraction) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1/0", "nan", "inf", "-1", "-1/255", "1/2/3", "1e999", "--5", "0x10", "1/nan", "½"]
+    "text",
+    ["", "x", "1/0", "nan", "inf", "-1", "-1/255", "1/2/3", "1e999", "--5", "0x10", "1/nan", "½"],
 )
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InputError):
@@ -318,11 +328,14 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_model_without_a_finite_bound_is_refused(tmp_path: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "x"], ["s"]), helper.make_node("Add", ["s", "x"], ["y"])],
-        "square", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
+        "square",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
     )
     path = tmp_path / "square.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     with pytest.raises(UnboundedError, match="Mul"):
         lipcert.certify(str(path), (np.ones((2, 3), np.float32), np.zeros(2, np.int64)))
 
@@ -334,11 +347,15 @@ def test_samples_that_depend_on_each_other_are_noticed(tmp_path: Path) -> None:
         helper.make_node("Sub", ["x", "m"], ["y"]),
     ]
     graph = helper.make_graph(
-        nodes, "mixed", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
+        nodes,
+        "mixed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
     )
     path = tmp_path / "mixed.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     with pytest.raises(LipcertError):
         lipcert.certify(str(path), (x, np.zeros(5, np.int64)))

@@ -1,5 +1,4 @@
 """Data sets from careless and hostile files: what is read, and the sentences for what is not."""
-# ruff: noqa: D103
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ def evaluated(graph: Graph, x: np.ndarray) -> tuple[list[float], float]:
     return found.values[graph.output][0].tolist(), found.errors[graph.output]
 
 
-def times(weight: np.ndarray, vector: list[Number], kind: Callable[[float], Number]) -> list[Number]:
+def times(
+    weight: np.ndarray, vector: list[Number], kind: Callable[[float], Number]
+) -> list[Number]:
     return [sum(kind(float(w)) * v for w, v in zip(row, vector, strict=True)) for row in weight]
 
 
@@ -74,12 +76,22 @@ def test_smooth_net_in_sixty_digits(name: str, gain: float) -> None:
     rng = np.random.default_rng(len(name))
     a, b = gain * rng.standard_normal((5, 3)), rng.standard_normal((2, 5))
     with mpmath.workdps(60):
-        for x in (rng.standard_normal(3), np.full(3, -6.0) / gain, np.array([-2.4999999, 0.0, 0.0]) / gain):
+        for x in (
+            rng.standard_normal(3),
+            np.full(3, -6.0) / gain,
+            np.array([-2.4999999, 0.0, 0.0]) / gain,
+        ):
             d = Drawing(3)
-            found, error = evaluated(d.graph(d.matrix(b, d.add(ACTIVATIONS[name](), d.matrix(a)))), x)
-            hidden = [EXACT[name](v) for v in times(a, [mpmath.mpf(float(v)) for v in x], mpmath.mpf)]
+            found, error = evaluated(
+                d.graph(d.matrix(b, d.add(ACTIVATIONS[name](), d.matrix(a)))), x
+            )
+            hidden = [
+                EXACT[name](v) for v in times(a, [mpmath.mpf(float(v)) for v in x], mpmath.mpf)
+            ]
             truth = times(b, hidden, mpmath.mpf)
-            off = mpmath.sqrt(sum((mpmath.mpf(f) - t) ** 2 for f, t in zip(found, truth, strict=True)))
+            off = mpmath.sqrt(
+                sum((mpmath.mpf(f) - t) ** 2 for f, t in zip(found, truth, strict=True))
+            )
             assert off <= mpmath.mpf(error)
 
 
@@ -129,7 +141,9 @@ def test_stored_errors_of_bias_and_weights_are_carried() -> None:
 
     eye = torch.eye(2, dtype=torch.float64)
     d = Drawing(2)
-    off = d.add(Affine(Dense(eye, (), Norms(0.1, 0.1, 0.1)), torch.ones(2, dtype=torch.float64), 0.5), "x")
+    off = d.add(
+        Affine(Dense(eye, (), Norms(0.1, 0.1, 0.1)), torch.ones(2, dtype=torch.float64), 0.5), "x"
+    )
     graph = d.graph(d.matrix(3.0 * np.eye(2), off))
     _, error = evaluated(graph, np.array([3.0, 4.0]))
     assert error >= 3.0 * (0.1 * 5.0 + 0.5)
@@ -148,7 +162,9 @@ def test_only_what_is_wanted_is_kept() -> None:
     d = Drawing(2)
     inner = d.relu("x")
     graph = d.graph(d.matrix(np.eye(2), inner))
-    found = RoundedEvaluator(graph).run(torch.ones(3, 2, dtype=torch.float64), (inner, graph.output))
+    found = RoundedEvaluator(graph).run(
+        torch.ones(3, 2, dtype=torch.float64), (inner, graph.output)
+    )
     assert set(found.values) == {inner, graph.output}
 
 

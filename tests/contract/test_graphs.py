@@ -91,7 +91,9 @@ def test_methods_keep_their_order(seed: int) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_scaling_the_last_layer_scales_the_bound(method: str, norm: str) -> None:
     """By powers of two, so that nothing but the outward rounding can differ."""
-    seeds = [seed for seed in range(60) if random_model(seed).model.graph.node[-2].op_type == "Gemm"]
+    seeds = [
+        seed for seed in range(60) if random_model(seed).model.graph.node[-2].op_type == "Gemm"
+    ]
     assert len(seeds) > 15
     for seed in seeds[:25]:
         model = random_model(seed).model
@@ -156,7 +158,7 @@ def test_judge_sees_a_bound_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -
     graph = imported(model.content)
     right = METHODS["autolip"]
 
-    def short(form, context):  # noqa: ANN001, ANN202
+    def short(form, context):
         found = right(form, context)
         table = found.pairwise() * (1.0 - 1e-6)
         return Constants(found.value * (1.0 - 1e-6), found.signals, lambda: table)

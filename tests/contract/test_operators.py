@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 from generators.exact import dominates
-from generators.operators import MAKERS, any_leaf, convolution, definition, kinds, matrix_of, weights
+from generators.operators import (
+    MAKERS,
+    any_leaf,
+    convolution,
+    definition,
+    kinds,
+    matrix_of,
+    weights,
+)
 
 from lipcert.operators import (
     Adjoint,
@@ -132,8 +140,9 @@ def test_simplify_is_the_same_map_in_no_larger_norm(kind: type[LinearOperator]) 
         np.testing.assert_array_equal(
             matrix_of(simple), definition(operator), err_msg=f"{operator!r} {seed} {simple!r}"
         )
-        assert is_bound((simple.absolute_norms + simple.evaluation_error).linf,
-                        definition(operator), "linf")
+        assert is_bound(
+            (simple.absolute_norms + simple.evaluation_error).linf, definition(operator), "linf"
+        )
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -158,9 +167,12 @@ def test_grouped_convolution_is_the_block_diagonal(norm: str) -> None:
         for group in range(grouped.groups):
             blocks.append(
                 Convolution(
-                    grouped.weight[group * out : (group + 1) * out], grouped.spatial,
-                    stride=grouped.stride, dilation=grouped.dilation,
-                    pads_begin=grouped.pads_begin, pads_end=grouped.pads_end,
+                    grouped.weight[group * out : (group + 1) * out],
+                    grouped.spatial,
+                    stride=grouped.stride,
+                    dilation=grouped.dilation,
+                    pads_begin=grouped.pads_begin,
+                    pads_end=grouped.pads_end,
                 )
             )
         parts = [definition(block) for block in blocks]
@@ -204,8 +216,13 @@ def one_number(kind: str) -> LinearOperator:
     if kind == "diagonal":
         return Diagonal(torch.full((1,), 2.0, dtype=torch.float64), shape, half)
     return Convolution(
-        torch.full((1, 1, 1), 2.0, dtype=torch.float64), (1,), stride=(1,), dilation=(1,),
-        pads_begin=(0,), pads_end=(0,), error=half,
+        torch.full((1, 1, 1), 2.0, dtype=torch.float64),
+        (1,),
+        stride=(1,),
+        dilation=(1,),
+        pads_begin=(0,),
+        pads_end=(0,),
+        error=half,
     )
 
 
@@ -215,10 +232,16 @@ def one_number(kind: str) -> LinearOperator:
 def test_error_of_coefficients_enters_every_norm(norm: str, first: str, second: str) -> None:
     a, b = one_number(first), one_number(second)
     cases = [
-        (a, 2.5), (Adjoint(a), 2.5), (transpose(a), 2.5), (Sum((a, b)), 5.0),
-        (Composed((a, b)), 6.25), (simplify(Composed((a, b))), 6.25),
-        (Composed((Adjoint(a), b)), 6.25), (simplify(Composed((a, b, a))), 15.625),
-        (transpose(Composed((a, Sum((a, b))))), 12.5), (Adjoint(Composed((a, b))), 6.25),
+        (a, 2.5),
+        (Adjoint(a), 2.5),
+        (transpose(a), 2.5),
+        (Sum((a, b)), 5.0),
+        (Composed((a, b)), 6.25),
+        (simplify(Composed((a, b))), 6.25),
+        (Composed((Adjoint(a), b)), 6.25),
+        (simplify(Composed((a, b, a))), 15.625),
+        (transpose(Composed((a, Sum((a, b))))), 12.5),
+        (Adjoint(Composed((a, b))), 6.25),
     ]
     for operator, truth in cases:
         for limit in (2e11, 0.0):

@@ -33,7 +33,9 @@ def samples() -> torch.Tensor:
     near = torch.linspace(-12.0, 12.0, 40_001, dtype=torch.float64)
     far = torch.logspace(-12, 2.8, 4_000, dtype=torch.float64)
     corners = torch.tensor([-3.0, -2.5, -1.0, -0.5, 0.0, 0.5, 1.0, 2.5, 3.0], dtype=torch.float64)
-    beside = [torch.nextafter(corners, torch.full_like(corners, side)) for side in (-math.inf, math.inf)]
+    beside = [
+        torch.nextafter(corners, torch.full_like(corners, side)) for side in (-math.inf, math.inf)
+    ]
     return torch.cat((near, far, -far, corners, *beside))
 
 
@@ -75,7 +77,9 @@ VARIANTS = {
     "LeakyRelu": [{"alpha": a} for a in (-2.0, -0.5, 0.0, 0.3, 1.0, 3.0)],
     "Elu": [{"alpha": a} for a in (-1.0, 0.0, 0.5, 1.0, 2.5)],
     "Celu": [{"alpha": a} for a in (0.1, 0.7, 1.0, 5.0)],
-    "Selu": [{"alpha": a, "gamma": g} for a, g in itertools.product((-0.5, 0.5, 1.67), (0.5, 1.05))],
+    "Selu": [
+        {"alpha": a, "gamma": g} for a, g in itertools.product((-0.5, 0.5, 1.67), (0.5, 1.05))
+    ],
     "Silu": [{"alpha": a} for a in (-2.0, 0.5, 1.0, 3.0)],
     "HardSigmoid": [{"alpha": a, "beta": b} for a, b in ((0.2, 0.5), (-0.25, 0.5), (1.0, 0.0))],
     "Clip": [{"low": -1.0, "high": 2.0}, {"low": 0.0}, {"high": 1.0}, {}],
@@ -125,7 +129,10 @@ def test_piecewise_linear_functions_take_their_slopes() -> None:
     )
     assert_encloses(bent)
     assert (float(bent.slopes.alpha), float(bent.slopes.beta)) == (-2.0, 1.0)
-    assert piecewise_linear([Fraction(0)], [Fraction(0), Fraction(1)], [Fraction(0)] * 2).name == "Relu"
+    assert (
+        piecewise_linear([Fraction(0)], [Fraction(0), Fraction(1)], [Fraction(0)] * 2).name
+        == "Relu"
+    )
 
 
 def test_enclosing_rounds_outward() -> None:
@@ -146,16 +153,19 @@ def assert_just_above(value: float, exact: mpmath.mpf) -> None:
 
 def test_constants_of_smooth_activations_to_ten_digits() -> None:
     with mpmath.workdps(40):
-        def slope(function):  # noqa: ANN001, ANN202
+
+        def slope(function):
             return lambda x: mpmath.diff(function, x)
 
-        def top(function, start):  # noqa: ANN001, ANN202
+        def top(function, start):
             at = mpmath.findroot(lambda x: mpmath.diff(function, x, 2), start)
             return slope(function)(at)
 
         gelu = lambda x: x * mpmath.ncdf(x)  # noqa: E731
-        tanh_gelu = lambda x: x / 2 * (  # noqa: E731
-            1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3))
+        tanh_gelu = lambda x: (
+            x
+            / 2
+            * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
         )
         silu = lambda x: x / (1 + mpmath.exp(-x))  # noqa: E731
         mish = lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x)))  # noqa: E731

@@ -9,7 +9,14 @@ import mpmath
 import pytest
 import torch
 
-from lipcert.nonlinear import LogSoftmax, MaskedSoftmax, Nonlinearity, Product, RootMeanSquare, Softmax
+from lipcert.nonlinear import (
+    LogSoftmax,
+    MaskedSoftmax,
+    Nonlinearity,
+    Product,
+    RootMeanSquare,
+    Softmax,
+)
 from lipcert.operators import Shape
 
 ORDERS = {"l1": 1, "l2": 2, "linf": math.inf}
@@ -32,7 +39,9 @@ def steepest(operation: Nonlinearity, shape: Shape, norm: str, *, near_zero: boo
             largest = max(largest, float(norm_here))
     if near_zero:
         x = torch.zeros(1, *shape, dtype=torch.float64)
-        largest = max(largest, float(torch.linalg.matrix_norm(jacobian(operation, x), ORDERS[norm])))
+        largest = max(
+            largest, float(torch.linalg.matrix_norm(jacobian(operation, x), ORDERS[norm]))
+        )
     return largest
 
 

@@ -47,7 +47,9 @@ def test_most_windows_that_hold_one_element(window: MaxPool, n: int, windows: in
 def test_windows_of_two_axes_multiply() -> None:
     window = MaxPool((3, 2), stride=(2, 2), dilation=(1, 1), pads_begin=(0, 0), pads_end=(0, 0))
     assert window.most_windows((7, 6)) == 2
-    overlapping = MaxPool((3, 3), stride=(1, 2), dilation=(1, 1), pads_begin=(1, 1), pads_end=(1, 1))
+    overlapping = MaxPool(
+        (3, 3), stride=(1, 2), dilation=(1, 1), pads_begin=(1, 1), pads_end=(1, 1)
+    )
     assert overlapping.most_windows((5, 5)) == 3 * 2
 
 

@@ -25,7 +25,8 @@ def _load(folder: str) -> ModuleType:
     name = f"lipcert_test_{folder}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(
-            name, FOLDER / folder / "__init__.py",
+            name,
+            FOLDER / folder / "__init__.py",
             submodule_search_locations=[str(FOLDER / folder)],
         )
         assert spec is not None and spec.loader is not None
@@ -146,7 +147,9 @@ def panels(tmp_path_factory):
             if case in group:
                 if (exporter, number) not in written:
                     written[exporter, number] = _write(
-                        [member.module() for member in group], case.shape, exporter,
+                        [member.module() for member in group],
+                        case.shape,
+                        exporter,
                         folder / f"{exporter}-{number}.onnx",
                     )
                 return Exported(written[exporter, number], group.index(case), case.oracle)

@@ -20,7 +20,9 @@ from lipcert.onnx_import.scope import Scope
 
 mpmath.mp.prec = 400
 QUICK = settings(
-    max_examples=40, deadline=None, derandomize=True,
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 SHAPES = [(3,), (2, 3), (1,), ()]
@@ -52,11 +54,10 @@ def balls(draw, shape: tuple[int, ...], numbers=None, low: float = -math.inf):
         radius = np.array([draw(widths) * max(1e-300, abs(float(m))) for m in middle])
         shares = [Fraction(draw(st.integers(-64, 64)), 64) for _ in range(size)]
         truth = [
-            t + share * Fraction(float(r)) for t, share, r in zip(truth, shares, radius, strict=True)
+            t + share * Fraction(float(r))
+            for t, share, r in zip(truth, shares, radius, strict=True)
         ]
-    constant = Constant(
-        middle.reshape(shape), radius.reshape(shape) if inexact else None, ("w",)
-    )
+    constant = Constant(middle.reshape(shape), radius.reshape(shape) if inexact else None, ("w",))
     exact = np.empty(size, dtype=object)
     exact[:] = truth
     return constant, exact.reshape(shape)
@@ -170,7 +171,9 @@ def test_functions_of_positive_numbers(kind: str, data):
 @QUICK
 @given(data=st.data())
 def test_sums_products_and_extremes(kind: str, data):
-    shapes = data.draw(st.sampled_from([((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,))]))
+    shapes = data.draw(
+        st.sampled_from([((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,))])
+    )
     (a, x), (b, y) = (data.draw(balls(shape)) for shape in shapes)
     assert_encloses(folded(kind, [a, b]), mapped(PAIRS[kind], x, y))
 
@@ -251,7 +254,10 @@ def test_clip(data, limits):
 
 @QUICK
 @given(
-    start=ORDINARY, count=st.integers(-2, 20), step=st.floats(1e-3, 3.0), sign=st.sampled_from([1, -1])
+    start=ORDINARY,
+    count=st.integers(-2, 20),
+    step=st.floats(1e-3, 3.0),
+    sign=st.sampled_from([1, -1]),
 )
 def test_range(start: float, count: int, step: float, sign: int):
     step = sign * step
@@ -303,7 +309,8 @@ def test_elements_keep_their_balls_when_they_move(kind: str, data):
 
 @settings(QUICK, max_examples=60)
 @given(
-    a=st.floats(-1e6, 1e6, width=32), b=st.floats(-1e6, 1e6, width=32),
+    a=st.floats(-1e6, 1e6, width=32),
+    b=st.floats(-1e6, 1e6, width=32),
     kind=st.sampled_from(["Add", "Sub", "Mul", "Div"]),
 )
 def test_no_radius_means_no_rounding(a: float, b: float, kind: str):
@@ -365,8 +372,10 @@ def test_norms_of_radii_are_upper_bounds(data):
 
 def test_constants_that_are_not_finite_are_not_used():
     for constant in (
-        Constant(np.array([1.0, np.inf])), Constant(np.array([np.nan])),
-        Constant(np.ones(1), np.array([np.inf])), Constant(np.ones(1), np.array([np.nan])),
+        Constant(np.array([1.0, np.inf])),
+        Constant(np.array([np.nan])),
+        Constant(np.ones(1), np.array([np.inf])),
+        Constant(np.ones(1), np.array([np.nan])),
     ):
         with pytest.raises(NotFiniteError):
             constant.tensor()

@@ -75,7 +75,7 @@ def assert_bounded(node: Node, graph: Graph, infinite: frozenset[str]) -> None:
         there = operation.evaluate(*(p + s for p, s in zip(points, steps, strict=True)))
         moved = (there - operation.evaluate(*points)).flatten(1)
         step = torch.cat([part.flatten(1) for part in steps], 1)
-        rounding = 1e-13 * (1.0 + scale) * moved.shape[1] * max(1.0, getattr(constants, "l2"))
+        rounding = 1e-13 * (1.0 + scale) * moved.shape[1] * max(1.0, constants.l2)
         for name, order in ORDERS.items():
             bound = getattr(constants, name) * torch.linalg.vector_norm(step, order, 1)
             assert (torch.linalg.vector_norm(moved, order, 1) <= bound + rounding).all(), name

@@ -34,7 +34,8 @@ def model(nodes, initialisers=(), shape=(1, 4), opset=17, outputs=("y",), inputs
         for item in initialisers
     ]
     graph = helper.make_graph(
-        nodes, "g",
+        nodes,
+        "g",
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in inputs],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         tensors,
@@ -96,7 +97,8 @@ def test_missing_file_folder_and_empty_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello, world\n" * 9, b"\x00" * 64, b"PK\x03\x04" + bytes(60), b"\x89PNG\r\n", b"{"]
+    "content",
+    [b"hello, world\n" * 9, b"\x00" * 64, b"PK\x03\x04" + bytes(60), b"\x89PNG\r\n", b"{"],
 )
 def test_other_files(tmp_path: Path, content: bytes):
     (tmp_path / "m.onnx").write_bytes(content)
@@ -388,7 +390,9 @@ def test_unknown_operators_domains_attributes_and_operands():
 
 def test_subgraphs_and_training_mode():
     branch = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["b"])], "b", [],
+        [helper.make_node("Relu", ["x"], ["b"])],
+        "b",
+        [],
         [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
     )
     nodes = [op("If", "flag", then_branch=branch, else_branch=branch)]
@@ -396,8 +400,11 @@ def test_subgraphs_and_training_mode():
     one = [(name, np.ones(4, np.float32)) for name in "abcd"]
     for options, opset in (({"training_mode": 1}, 15), ({}, 9)):
         node = helper.make_node(
-            "BatchNormalization", ["x", "a", "b", "c", "d"],
-            ["y", "mean", "variance"], name="tested", **options,
+            "BatchNormalization",
+            ["x", "a", "b", "c", "d"],
+            ["y", "mean", "variance"],
+            name="tested",
+            **options,
         )
         assert "training mode" in refused(model([node], one, opset=opset)).finding
 
@@ -406,11 +413,18 @@ def test_functions_that_call_themselves_or_explode():
     def function(name: str, *calls: str):
         values = ["a", *(f"v{k}" for k in range(len(calls) - 1)), "b"]
         nodes = [
-            helper.make_node(call, [values[k]], [values[k + 1]], domain="own" if call != "Relu" else "")
+            helper.make_node(
+                call, [values[k]], [values[k + 1]], domain="own" if call != "Relu" else ""
+            )
             for k, call in enumerate(calls)
         ]
         return helper.make_function(
-            "own", name, ["a"], ["b"], nodes, [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+            "own",
+            name,
+            ["a"],
+            ["b"],
+            nodes,
+            [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)],
         )
 
     proto = model([op("F0", "x", domain="own")])
@@ -504,12 +518,15 @@ EDITS = st.lists(
         st.integers(0, len(CONTENT) - 1),
         st.binary(min_size=1, max_size=6),
     ),
-    min_size=1, max_size=5,
+    min_size=1,
+    max_size=5,
 )
 
 
 @settings(
-    max_examples=300, deadline=None, derandomize=True,
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(edits=EDITS)
@@ -531,7 +548,9 @@ NUMBERS = st.one_of(
 
 
 @settings(
-    max_examples=300, deadline=None, derandomize=True,
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(data=st.data())
@@ -542,12 +561,24 @@ def test_edited_models_give_a_graph_or_a_sentence(data):
     names = ["x", "w", "b", "shape", "h", "r", "s", "m", "k", "y", ""]
     for _ in range(data.draw(st.integers(1, 3))):
         node = nodes[data.draw(st.integers(0, len(nodes) - 1))]
-        kind = data.draw(st.sampled_from(["input", "operator", "attribute", "shape", "input shape"]))
+        kind = data.draw(
+            st.sampled_from(["input", "operator", "attribute", "shape", "input shape"])
+        )
         if kind == "input" and node.input:
             place = data.draw(st.integers(0, len(node.input) - 1))
             node.input[place] = data.draw(st.sampled_from(names))
         elif kind == "operator":
-            others = ["Tile", "Concat", "Slice", "Gather", "Conv", "MaxPool", "Resize", "Pad", "Where"]
+            others = [
+                "Tile",
+                "Concat",
+                "Slice",
+                "Gather",
+                "Conv",
+                "MaxPool",
+                "Resize",
+                "Pad",
+                "Where",
+            ]
             node.op_type = data.draw(st.sampled_from(others))
         elif kind == "attribute" and node.attribute:
             attribute = node.attribute[0]
@@ -569,5 +600,7 @@ def expect_graph_or_sentence(content: bytes) -> None:
         assert error.place and error.finding and error.remedy
         return
     assert isinstance(graph, Graph)
-    if max([graph.input_shape, *(node.shape for node in graph.nodes)], key=np.prod, default=()) < (99,):
+    if max([graph.input_shape, *(node.shape for node in graph.nodes)], key=np.prod, default=()) < (
+        99,
+    ):
         graph.evaluate(torch.zeros(2, *graph.input_shape, dtype=torch.float64))

@@ -131,7 +131,9 @@ def test_evaluation_error_covers_what_rounding_does(seed: int, scale: float) -> 
         found = chain.adjoint(torch.from_numpy(y)[None])[0].tolist()
         off = [Fraction(f) - t for f, t in zip(found, exact_image([b.T, a.T], y), strict=True)]
         total, most = sum(map(abs, off)), sum(abs(Fraction(float(v))) for v in y)
-        assert total <= Fraction(chain.evaluation_error.transposed.l1) * most + Fraction(chain.underflow)
+        assert total <= Fraction(chain.evaluation_error.transposed.l1) * most + Fraction(
+            chain.underflow
+        )
 
 
 def test_evaluation_error_of_a_cancelling_sum() -> None:

@@ -29,7 +29,9 @@ def test_a_scalar_scales_everything() -> None:
 
 
 @pytest.mark.parametrize(("shape", "axes"), [((4,), (0,)), ((2, 8), (1,)), ((2, 4, 2), (1, 2))])
-def test_centring_is_an_orthogonal_projection(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+def test_centring_is_an_orthogonal_projection(
+    shape: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
     """``P² = P = Pᵀ``, norm 1, and ``2 (1 − 1/n)`` in l1 and linf."""
     operator = Centring(shape, axes)
     matrix = matrix_of(operator)

@@ -51,7 +51,9 @@ def test_zeros_are_neither_read_nor_written() -> None:
     operator = Indexing(torch.tensor([[-1, 1], [1, -1]]), (2,))
     x = torch.tensor([[math.pi, 5.0]], dtype=torch.float64)
     assert operator.apply(x).tolist() == [[[0.0, 5.0], [5.0, 0.0]]]
-    assert operator.adjoint(torch.tensor([[[1.0, 2.0], [4.0, 8.0]]]).double()).tolist() == [[0.0, 6.0]]
+    assert operator.adjoint(torch.tensor([[[1.0, 2.0], [4.0, 8.0]]]).double()).tolist() == [
+        [0.0, 6.0]
+    ]
 
 
 def test_reshape_and_transpose_move_nothing_else() -> None:

@@ -32,7 +32,12 @@ def dense(rows: int, columns: int, seed: int = 0, lead: tuple[int, ...] = ()) ->
 def convolution(out: int, inner: int, groups: int = 1, seed: int = 0) -> Convolution:
     weight = np.random.default_rng(seed).integers(-8, 9, (out, inner, 3)) / 4.0
     return Convolution(
-        torch.from_numpy(weight), (4,), stride=(1,), dilation=(1,), pads_begin=(1,), pads_end=(1,),
+        torch.from_numpy(weight),
+        (4,),
+        stride=(1,),
+        dilation=(1,),
+        pads_begin=(1,),
+        pads_end=(1,),
         groups=groups,
     )
 
@@ -121,7 +126,9 @@ def test_slices_side_by_side_are_one_map() -> None:
     left = Indexing(torch.tensor([0, 1, -1, -1]), (4,))
     right = Indexing(torch.tensor([-1, -1, 2, 3]), (4,))
     assert isinstance(assert_same(Sum((left, right))), Reshape)
-    crossed = Sum((Indexing(torch.tensor([2, 3, -1, -1]), (4,)), Indexing(torch.tensor([-1, -1, 0, 1]), (4,))))
+    crossed = Sum(
+        (Indexing(torch.tensor([2, 3, -1, -1]), (4,)), Indexing(torch.tensor([-1, -1, 0, 1]), (4,)))
+    )
     assert isinstance(assert_same(crossed), Indexing)
 
 
@@ -140,7 +147,10 @@ def test_a_product_of_nothing_is_the_identity() -> None:
 def test_error_of_a_fused_weight_covers_its_rounding(seed: int) -> None:
     """Products of reals that round: the true products lie within the stored error, per norm."""
     rng = np.random.default_rng(seed)
-    scale, weight = rng.standard_normal(4) * 10.0 ** rng.integers(-5, 5), rng.standard_normal((4, 3))
+    scale, weight = (
+        rng.standard_normal(4) * 10.0 ** rng.integers(-5, 5),
+        rng.standard_normal((4, 3)),
+    )
     fused = simplify(
         Composed((Diagonal(torch.from_numpy(scale), (4,)), Dense(torch.from_numpy(weight))))
     )

@@ -23,12 +23,18 @@ def wrapped(shape: tuple[int, ...], before: tuple[int, ...], after: tuple[int, .
     return Indexing(torch.from_numpy(np.ascontiguousarray(positions)), shape)
 
 
-def behind(extension: Indexing, weight: np.ndarray, stride: tuple[int, ...], **pads: object) -> Convolution:
+def behind(
+    extension: Indexing, weight: np.ndarray, stride: tuple[int, ...], **pads: object
+) -> Convolution:
     dims = len(stride)
     zero = (0,) * dims
     return Convolution(
-        torch.from_numpy(weight), extension.out_shape[2:], stride=stride, dilation=(1,) * dims,
-        pads_begin=pads.get("begin", zero), pads_end=pads.get("end", zero),
+        torch.from_numpy(weight),
+        extension.out_shape[2:],
+        stride=stride,
+        dilation=(1,) * dims,
+        pads_begin=pads.get("begin", zero),
+        pads_end=pads.get("end", zero),
     )
 
 

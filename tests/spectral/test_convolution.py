@@ -15,13 +15,20 @@ from lipcert.spectral import NORMS, NormSettings, explicit_bound, torus_bound
 from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.spectral.torus import torus_size
 
-
 SPECTRAL = [name for name in EIGENVALUE_BOUNDS if name != "auto"]
 
 
 def built(
-    seed: int, spatial: Shape, kernel: Shape, *, stride: Shape, begin: Shape, end: Shape,
-    dilation: Shape, groups: int = 1, channels: tuple[int, int] = (2, 2),
+    seed: int,
+    spatial: Shape,
+    kernel: Shape,
+    *,
+    stride: Shape,
+    begin: Shape,
+    end: Shape,
+    dilation: Shape,
+    groups: int = 1,
+    channels: tuple[int, int] = (2, 2),
 ) -> Convolution | None:
     """A convolution of random weights, None where its window does not fit."""
     sizes = zip(spatial, kernel, begin, end, dilation, strict=True)
@@ -30,8 +37,13 @@ def built(
     rng = np.random.default_rng(seed)
     weight = rng.standard_normal((channels[0] * groups, channels[1], *kernel))
     return Convolution(
-        torch.from_numpy(weight), spatial, stride=stride, dilation=dilation, pads_begin=begin,
-        pads_end=end, groups=groups,
+        torch.from_numpy(weight),
+        spatial,
+        stride=stride,
+        dilation=dilation,
+        pads_begin=begin,
+        pads_end=end,
+        groups=groups,
     )
 
 
@@ -68,8 +80,14 @@ def test_two_dimensions(kernel: int, stride: int) -> None:
     for seed, (before, after, dilation, groups) in enumerate(grid):
         spatial = ((5, 6), (7, 4), (4, 5))[seed % 3]
         operator = built(
-            seed, spatial, (kernel, kernel), stride=(stride, stride), begin=(before, before),
-            end=(after, after), dilation=(dilation, dilation), groups=groups,
+            seed,
+            spatial,
+            (kernel, kernel),
+            stride=(stride, stride),
+            begin=(before, before),
+            end=(after, after),
+            dilation=(dilation, dilation),
+            groups=groups,
             channels=((1, 2), (2, 1))[seed % 2],
         )
         if operator is not None:
@@ -81,12 +99,21 @@ def test_two_dimensions(kernel: int, stride: int) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_two_dimensions_with_axes_that_differ(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    pairs = [tuple(int(v) for v in rng.integers(low, high, 2)) for low, high in
-             ((2, 9), (1, 6), (1, 4), (0, 3), (0, 3), (1, 3))]
+    pairs = [
+        tuple(int(v) for v in rng.integers(low, high, 2))
+        for low, high in ((2, 9), (1, 6), (1, 4), (0, 3), (0, 3), (1, 3))
+    ]
     spatial, kernel, stride, begin, end, dilation = pairs
     operator = built(
-        seed, spatial, kernel, stride=stride, begin=begin, end=end, dilation=dilation,
-        groups=int(rng.integers(1, 3)), channels=(int(rng.integers(1, 4)), int(rng.integers(1, 3))),
+        seed,
+        spatial,
+        kernel,
+        stride=stride,
+        begin=begin,
+        end=end,
+        dilation=dilation,
+        groups=int(rng.integers(1, 3)),
+        channels=(int(rng.integers(1, 4)), int(rng.integers(1, 3))),
     )
     if operator is not None:
         assert_sound(operator)
@@ -97,8 +124,14 @@ def test_one_dimension(kernel: int) -> None:
     grid = itertools.product((1, 2, 3), (0, 1, 2), (0, 2), (1, 2), (1, 2), (1, 7))
     for seed, (stride, before, after, dilation, groups, n) in enumerate(grid):
         operator = built(
-            seed, (n,), (kernel,), stride=(stride,), begin=(before,), end=(after,),
-            dilation=(dilation,), groups=groups,
+            seed,
+            (n,),
+            (kernel,),
+            stride=(stride,),
+            begin=(before,),
+            end=(after,),
+            dilation=(dilation,),
+            groups=groups,
         )
         if operator is not None:
             assert_sound(operator)
@@ -108,8 +141,13 @@ def test_one_dimension(kernel: int) -> None:
 def test_three_dimensions(stride: int) -> None:
     for seed, (kernel, pad, dilation) in enumerate(itertools.product((1, 2, 3), (0, 1), (1, 2))):
         operator = built(
-            seed, (4, 3, 2), (kernel, kernel, min(kernel, 2)), stride=(stride, stride, 1),
-            begin=(pad, pad, pad), end=(pad, 0, pad), dilation=(dilation, dilation, 1),
+            seed,
+            (4, 3, 2),
+            (kernel, kernel, min(kernel, 2)),
+            stride=(stride, stride, 1),
+            begin=(pad, pad, pad),
+            end=(pad, 0, pad),
+            dilation=(dilation, dilation, 1),
             channels=(2, 1),
         )
         if operator is not None:
@@ -122,8 +160,14 @@ def test_torus_tends_to_the_explicit_norm(kernel: int, stride: int) -> None:
     excess = []
     for n in (4, 8, 16, 24):
         operator = built(
-            1, (n, n), (kernel, kernel), stride=(stride, stride), begin=(kernel // 2,) * 2,
-            end=(kernel // 2,) * 2, dilation=(1, 1), channels=(1, 1),
+            1,
+            (n, n),
+            (kernel, kernel),
+            stride=(stride, stride),
+            begin=(kernel // 2,) * 2,
+            end=(kernel // 2,) * 2,
+            dilation=(1, 1),
+            channels=(1, 1),
         )
         assert operator is not None
         settings = NormSettings()
@@ -165,8 +209,13 @@ def test_torus_is_exact_for_a_circular_convolution_that_fills_it() -> None:
 def test_multiplying_groups_would_be_wrong() -> None:
     """Two groups of norm 1/2 have norm 1/2, not 1/4."""
     operator = Convolution(
-        torch.full((2, 1, 1), 0.5, dtype=torch.float64), (3,), stride=(1,), dilation=(1,),
-        pads_begin=(0,), pads_end=(0,), groups=2,
+        torch.full((2, 1, 1), 0.5, dtype=torch.float64),
+        (3,),
+        stride=(1,),
+        dilation=(1,),
+        pads_begin=(0,),
+        pads_end=(0,),
+        groups=2,
     )
     for norm in NORMS:
         assert 0.5 <= NORMS[norm](operator, NormSettings()).value <= 0.5 * (1.0 + 1e-9), norm
@@ -175,9 +224,7 @@ def test_multiplying_groups_would_be_wrong() -> None:
 
 @pytest.mark.parametrize("max_side", [0, 4096])
 def test_auto_takes_the_explicit_operator_where_its_side_allows(max_side: int) -> None:
-    operator = built(
-        5, (6, 6), (3, 3), stride=(1, 1), begin=(1, 1), end=(1, 1), dilation=(1, 1)
-    )
+    operator = built(5, (6, 6), (3, 3), stride=(1, 1), begin=(1, 1), end=(1, 1), dilation=(1, 1))
     assert operator is not None
     found = NORMS["l2"](operator, NormSettings(max_side=max_side))
     assert found.how == ("explicit" if max_side else "torus")
@@ -186,8 +233,12 @@ def test_auto_takes_the_explicit_operator_where_its_side_allows(max_side: int) -
 
 def test_window_that_reads_only_padding_has_norm_zero() -> None:
     operator = Convolution(
-        torch.ones(1, 1, 2, dtype=torch.float64), (1,), stride=(3,), dilation=(3,),
-        pads_begin=(2,), pads_end=(2,),
+        torch.ones(1, 1, 2, dtype=torch.float64),
+        (1,),
+        stride=(3,),
+        dilation=(3,),
+        pads_begin=(2,),
+        pads_end=(2,),
     )
     assert not definition(operator).any()
     for norm in NORMS:
@@ -201,8 +252,12 @@ def test_absolute_sums_count_the_taps_that_fall_inside(norm: str) -> None:
         rng = np.random.default_rng(seed)
         weight = rng.integers(-8, 9, (2, 2, 3, 2)) / 4.0
         operator = Convolution(
-            torch.from_numpy(weight), (4, 3), stride=(1 + seed % 2, 1), dilation=(1, 1 + seed % 2),
-            pads_begin=(seed % 3, 1), pads_end=(1, seed % 2),
+            torch.from_numpy(weight),
+            (4, 3),
+            stride=(1 + seed % 2, 1),
+            dilation=(1, 1 + seed % 2),
+            pads_begin=(seed % 3, 1),
+            pads_end=(1, seed % 2),
         )
         truth = float(np.linalg.norm(definition(operator), 1 if norm == "l1" else np.inf))
         assert truth <= NORMS[norm](operator, NormSettings()).value <= truth * (1.0 + 1e-13)

@@ -50,7 +50,9 @@ def all_bounds(operator: LinearOperator, norm: str) -> list[float]:
     found = []
     for spectral in EIGENVALUE_BOUNDS:
         for work in (0.0, 2e11):
-            found.append(NORMS[norm](operator, NormSettings(spectral=spectral, max_work=work)).value)
+            found.append(
+                NORMS[norm](operator, NormSettings(spectral=spectral, max_work=work)).value
+            )
     return found
 
 
@@ -167,7 +169,10 @@ def test_weights_that_are_no_numbers_have_no_finite_bound(
 @pytest.mark.parametrize("norm", NORMS)
 def test_overflowing_products_have_no_finite_bound(norm: str) -> None:
     huge = Dense(torch.full((2, 2), 1e200, dtype=torch.float64))
-    for operator in (Composed((huge, huge)), simplify(Composed((huge, Diagonal(tensor([1e200]), (2,)))))):
+    for operator in (
+        Composed((huge, huge)),
+        simplify(Composed((huge, Diagonal(tensor([1e200]), (2,))))),
+    ):
         for found in all_bounds(operator, norm):
             assert found == math.inf
 
@@ -188,6 +193,11 @@ def test_infinite_error_gives_an_infinite_bound(norm: str) -> None:
     for operator in (
         Dense(torch.ones(3, 3, dtype=torch.float64), (), spoiled),
         Diagonal(torch.ones(3, dtype=torch.float64), (3,), spoiled),
-        Sum((Dense(torch.ones(3, 3, dtype=torch.float64), (), spoiled), Dense(torch.ones(3, 3).double()))),
+        Sum(
+            (
+                Dense(torch.ones(3, 3, dtype=torch.float64), (), spoiled),
+                Dense(torch.ones(3, 3).double()),
+            )
+        ),
     ):
         assert all(found == math.inf for found in all_bounds(operator, norm))

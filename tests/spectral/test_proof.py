@@ -11,8 +11,8 @@ import torch
 from generators.exact import is_semidefinite
 
 from lipcert.rounding import gamma
-from lipcert.spectral.gram import gram_blocks, gram_iteration_bound, steps_for
 from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
+from lipcert.spectral.gram import gram_blocks, gram_iteration_bound, steps_for
 from lipcert.spectral.proof import lanczos_estimate, largest_eigenvalue_bound, proven_upper
 from lipcert.spectral.tensors import (
     frobenius_up,
@@ -22,7 +22,9 @@ from lipcert.spectral.tensors import (
 )
 
 
-def random_gram(seed: int, n: int, m: int, blocks: int = 1, *, complex_: bool = False) -> torch.Tensor:
+def random_gram(
+    seed: int, n: int, m: int, blocks: int = 1, *, complex_: bool = False
+) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     dtype = torch.complex128 if complex_ else torch.float64
     a = torch.randn(blocks, n, m, dtype=dtype, generator=generator)
@@ -74,7 +76,9 @@ def test_what_is_proved_is_true_in_exact_arithmetic(seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", EIGENVALUE_BOUNDS)
-@pytest.mark.parametrize(("n", "blocks"), [(1, 1), (1, 7), (2, 1), (3, 20), (30, 6), (150, 2), (300, 1)])
+@pytest.mark.parametrize(
+    ("n", "blocks"), [(1, 1), (1, 7), (2, 1), (3, 20), (30, 6), (150, 2), (300, 1)]
+)
 def test_every_method_is_above_and_tight(name: str, n: int, blocks: int) -> None:
     for complex_ in (False, True):
         gram = random_gram(n + blocks, n, n + 2, blocks, complex_=complex_)

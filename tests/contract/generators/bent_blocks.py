@@ -64,8 +64,11 @@ def _clip(w: Writer, x: Value) -> Value:
 
 
 WRITTEN: dict[str, list[tuple[int, Written]]] = {
-    "LeakyRelu": [_plain("LeakyRelu", alpha=0.25), _plain("LeakyRelu", alpha=-0.5),
-                  _plain("LeakyRelu", alpha=2.0)],
+    "LeakyRelu": [
+        _plain("LeakyRelu", alpha=0.25),
+        _plain("LeakyRelu", alpha=-0.5),
+        _plain("LeakyRelu", alpha=2.0),
+    ],
     "Elu": [_plain("Elu", alpha=0.7), _plain("Elu", alpha=1.6)],
     "Celu": [_plain("Celu", 12, alpha=0.6), _plain("Celu", 12, alpha=2.0)],
     "Selu": [_plain("Selu")],
@@ -123,8 +126,10 @@ def prelu(w: Writer, x: Value) -> Value:
 
 
 def _extremes(w: Writer, a: Value, b: Value) -> list[Value]:
-    pair = [w.apply("Max", w.pick([[a, b], [b, a]]), a.shape),
-            w.apply("Min", w.pick([[a, b], [b, a]]), a.shape)]
+    pair = [
+        w.apply("Max", w.pick([[a, b], [b, a]]), a.shape),
+        w.apply("Min", w.pick([[a, b], [b, a]]), a.shape),
+    ]
     return pair if w.chance(0.5) else pair[::-1]
 
 
@@ -228,8 +233,11 @@ def layer_norm(w: Writer, x: Value) -> Value | None:
         return None
     operands = [w.weights(x.shape[-1]), w.weights(x.shape[-1])]
     return w.apply(
-        "LayerNormalization", [x, *(w.constant(array) for array in operands)], x.shape,
-        axis=-1, epsilon=w.pick([1e-5, 0.1]),
+        "LayerNormalization",
+        [x, *(w.constant(array) for array in operands)],
+        x.shape,
+        axis=-1,
+        epsilon=w.pick([1e-5, 0.1]),
     )
 
 
@@ -256,7 +264,9 @@ def instance_norm(w: Writer, x: Value) -> Value | None:
         return None
     operands = [w.weights(x.shape[0]), w.weights(x.shape[0])]
     return w.apply(
-        "InstanceNormalization", [x, *(w.constant(array) for array in operands)], x.shape,
+        "InstanceNormalization",
+        [x, *(w.constant(array) for array in operands)],
+        x.shape,
         epsilon=w.pick([1e-3, 0.1]),
     )
 
@@ -267,7 +277,9 @@ def product_of_branches(w: Writer, x: Value) -> Value:
     return w.apply("Mul", [branch(w, x, 1), branch(w, x, 1)], x.shape)
 
 
-def activation_model(name: str, opset: int, rng: np.random.Generator) -> tuple[Writer, Value, Value] | None:
+def activation_model(
+    name: str, opset: int, rng: np.random.Generator
+) -> tuple[Writer, Value, Value] | None:
     """A model of nothing but one activation of the registry."""
     w = Writer(rng, opset, exact=False)
     x = Value("x", (5,))

@@ -88,14 +88,18 @@ def window_of(
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     limits = [min(2, r - 1) for r in (kernel if pools else reach)]
     begin = [w.integer(0, limit) for limit in limits]
-    end = [w.integer(0, limit) if w.chance(0.5) else b
-           for limit, b in zip(limits, begin, strict=True)]
+    end = [
+        w.integer(0, limit) if w.chance(0.5) else b for limit, b in zip(limits, begin, strict=True)
+    ]
     rooms = [n + b + e - r for n, b, e, r in zip(spatial, begin, end, reach, strict=True)]
     if min(rooms) < 0:
         return None
     stride = [w.integer(1, 3) if w.chance(0.5) else 1 for _ in spatial]
     return {
-        "kernel_shape": kernel, "strides": stride, "dilations": dilation, "pads": begin + end,
+        "kernel_shape": kernel,
+        "strides": stride,
+        "dilations": dilation,
+        "pads": begin + end,
         "out": [room // s + 1 for room, s in zip(rooms, stride, strict=True)],
     }
 
@@ -164,9 +168,15 @@ def transposed_convolution(w: Writer, x: Value) -> Value | None:
     if w.chance(0.5):
         inputs.append(w.constant(w.weights(per_group * groups)))
     return w.apply(
-        "ConvTranspose", inputs, (per_group * groups, *out), group=groups, strides=stride,
-        dilations=dilation, pads=[b for b, _ in pads] + [e for _, e in pads],
-        output_padding=extra, kernel_shape=kernel,
+        "ConvTranspose",
+        inputs,
+        (per_group * groups, *out),
+        group=groups,
+        strides=stride,
+        dilations=dilation,
+        pads=[b for b, _ in pads] + [e for _, e in pads],
+        output_padding=extra,
+        kernel_shape=kernel,
     )
 
 
@@ -177,9 +187,7 @@ def average_pool(w: Writer, x: Value) -> Value | None:
         return None
     out = window.pop("out")
     counted = w.chance(0.5)
-    return w.apply(
-        "AveragePool", [x], (x.shape[0], *out), count_include_pad=int(counted), **window
-    )
+    return w.apply("AveragePool", [x], (x.shape[0], *out), count_include_pad=int(counted), **window)
 
 
 @block(SPATIAL)
@@ -207,16 +215,24 @@ def batch_normalization(w: Writer, x: Value) -> Value:
     variance = np.abs(w.rng.standard_normal(channels)) + 0.05
     operands = [w.weights(channels), w.weights(channels), w.weights(channels), variance]
     return w.apply(
-        "BatchNormalization", [x, *(w.constant(array) for array in operands)], x.shape,
+        "BatchNormalization",
+        [x, *(w.constant(array) for array in operands)],
+        x.shape,
         epsilon=w.pick([1e-5, 1e-3]),
     )
 
 
 def _per_channel(w: Writer, x: Value) -> np.ndarray:
     """Weights that broadcast: one number, one per channel, one per element of the last axis…"""
-    shape: Shape = w.pick([
-        (), (1,), (x.shape[0], *(1,) * (len(x.shape) - 1)), x.shape[-1:], (1, *x.shape),
-    ])
+    shape: Shape = w.pick(
+        [
+            (),
+            (1,),
+            (x.shape[0], *(1,) * (len(x.shape) - 1)),
+            x.shape[-1:],
+            (1, *x.shape),
+        ]
+    )
     return w.weights(*shape)
 
 

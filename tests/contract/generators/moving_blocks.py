@@ -145,8 +145,12 @@ def enlarge(w: Writer, x: Value) -> Value | None:
         return None
     scales = w.constant(np.asarray([1.0, 1.0, 2.0, 2.0]))
     return w.apply(
-        "Resize", [x, "", scales], (c, 2 * h, 2 * width), mode="nearest",
-        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+        "Resize",
+        [x, "", scales],
+        (c, 2 * h, 2 * width),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
     )
 
 
@@ -155,7 +159,11 @@ def depth_and_space(w: Writer, x: Value) -> Value | None:
     c, h, width = x.shape
     if c % 4 == 0 and w.chance(0.5):
         return w.apply(
-            "DepthToSpace", [x], (c // 4, 2 * h, 2 * width), blocksize=2, mode=w.pick(["DCR", "CRD"])
+            "DepthToSpace",
+            [x],
+            (c // 4, 2 * h, 2 * width),
+            blocksize=2,
+            mode=w.pick(["DCR", "CRD"]),
         )
     if h % 2 == 0 and width % 2 == 0:
         return w.apply("SpaceToDepth", [x], (4 * c, h // 2, width // 2), blocksize=2)

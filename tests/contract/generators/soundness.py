@@ -85,7 +85,11 @@ def judge(graph: Graph, seed: int, *, settings: NormSettings | None = None) -> V
 
 
 def _hold(
-    verdict: Verdict, method: str, norm: str, found: Constants, slopes: list[Slope],
+    verdict: Verdict,
+    method: str,
+    norm: str,
+    found: Constants,
+    slopes: list[Slope],
     pairs: list[tuple[np.ndarray, np.ndarray, float]],
 ) -> None:
     label = f"{method} {norm}"
@@ -210,7 +214,8 @@ def jacobian(graph: Graph, x: Tensor) -> Slope:
 
 
 def _pushed(
-    operation: Affine | Total | Nonlinearity, values: tuple[Tensor, ...],
+    operation: Affine | Total | Nonlinearity,
+    values: tuple[Tensor, ...],
     directions: tuple[Tensor, ...],
 ) -> Tensor:
     if isinstance(operation, Affine):
@@ -238,10 +243,14 @@ def _is_exact(operation: Affine | Total | Nonlinearity, directions: tuple[Tensor
     slopes = operation.slopes
     if slopes is None:  # a selection, or something that is not piecewise linear
         return operation.ulps == 0 and largest * 2.0**unit <= 2.0**53
-    ends = [torch.as_tensor(end, dtype=torch.float64).numpy() for end in (slopes.alpha, slopes.beta)]
+    ends = [
+        torch.as_tensor(end, dtype=torch.float64).numpy() for end in (slopes.alpha, slopes.beta)
+    ]
     own = [grid(end, 12) for end in ends]
-    return None not in own and getattr(operation, "name", "") in BENT and (
-        largest * 8.0 * 2.0 ** (unit + 12) <= 2.0**52
+    return (
+        None not in own
+        and getattr(operation, "name", "") in BENT
+        and (largest * 8.0 * 2.0 ** (unit + 12) <= 2.0**52)
     )
 
 

@@ -148,9 +148,7 @@ class Writer:
     def pieces(self, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
         """Split along an axis behind the batch, counted from 0."""
         if self.opset >= 13:
-            names = self.split(
-                "Split", [value, self.integers(sizes)], len(sizes), axis=axis + 1
-            )
+            names = self.split("Split", [value, self.integers(sizes)], len(sizes), axis=axis + 1)
         else:
             names = self.split("Split", [value], len(sizes), axis=axis + 1, split=list(sizes))
         shapes = [(*value.shape[:axis], n, *value.shape[axis + 1 :]) for n in sizes]
@@ -164,9 +162,7 @@ class Writer:
             "Concat", list(values), (*first[:axis], total, *first[axis + 1 :]), axis=axis + 1
         )
 
-    def slice(
-        self, value: Value, axis: int, start: int, stop: int, step: int = 1
-    ) -> Value:
+    def slice(self, value: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
         """Every ``step``-th of the elements from ``start`` to ``stop`` along an axis."""
         count = len(range(*slice(start, stop, step).indices(value.shape[axis])))
         shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])

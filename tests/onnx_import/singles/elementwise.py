@@ -7,17 +7,14 @@ from onnx import helper
 
 from .single import Single, floats, makes, shuffled, sizes
 
-PLAIN = """Relu Sigmoid Tanh Softplus Softsign Abs Sin Cos Atan Asinh Erf Mish HardSwish LeakyRelu
-Elu Selu HardSigmoid ThresholdedRelu Neg Identity Gelu""".split()
+PLAIN = ["Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Abs", "Sin", "Cos", "Atan", "Asinh", "Erf", "Mish", "HardSwish", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "ThresholdedRelu", "Neg", "Identity", "Gelu"]
 RANGES = {
     "Exp": (-3.0, 3.0), "Log": (0.1, 5.0), "Sqrt": (0.0, 5.0), "Reciprocal": (0.2, 4.0),
     "Tan": (-1.0, 1.0), "Sinh": (-3.0, 3.0), "Cosh": (-3.0, 3.0), "Acos": (-1.0, 1.0),
     "Asin": (-1.0, 1.0), "Acosh": (1.0, 5.0), "Atanh": (-0.9, 0.9),
 }  # fmt: skip
-STEPS = """Sign Floor Ceil Round Hardmax IsInf Not NonZero ArgMax ArgMin DynamicQuantizeLinear
-Bernoulli""".split()
-PAIRED_STEPS = """Greater GreaterOrEqual Less LessOrEqual Equal And Or Xor Mod QuantizeLinear
-DequantizeLinear""".split()
+STEPS = ["Sign", "Floor", "Ceil", "Round", "Hardmax", "IsInf", "Not", "NonZero", "ArgMax", "ArgMin", "DynamicQuantizeLinear", "Bernoulli"]
+PAIRED_STEPS = ["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Xor", "Mod", "QuantizeLinear", "DequantizeLinear"]
 
 
 def number(rng: np.random.Generator, low: float, high: float) -> float:
@@ -106,7 +103,8 @@ def soft_shrink(rng: np.random.Generator, opset: int, name: str) -> Single:
         helper.make_node("Min", ["x", "zero"], ["below"]),
         helper.make_node("Max", ["above", "zero"], ["cut"]),
         helper.make_node(
-            "Where", ["y", *(["cut", "below"] if name == "GreaterOrEqual" else ["below", "cut"])],
+            "Where",
+            ["y", *(["cut", "below"] if name == "GreaterOrEqual" else ["below", "cut"])],
             ["y1"],
         ),
     ]
@@ -209,7 +207,10 @@ def with_signal(rng: np.random.Generator, opset: int, name: str) -> Single:
     n = int(rng.integers(2, 5))
     infinite = name in ("Mul", "Div")
     return Single(
-        (n, n), shuffled(rng, "x", "t"), before=before, infinite=infinite,
+        (n, n),
+        shuffled(rng, "x", "t"),
+        before=before,
+        infinite=infinite,
         low=0.5 if name == "Div" else -3.0,
     )
 
@@ -217,9 +218,7 @@ def with_signal(rng: np.random.Generator, opset: int, name: str) -> Single:
 @makes("Pow")
 def power(rng: np.random.Generator, opset: int, name: str) -> Single:
     exponent = float(rng.choice([0.5, 1.0, 2.0, 3.0, -1.0]))
-    return Single(
-        sizes(rng, 2), ["x", np.float32(exponent)], low=0.2, infinite=exponent != 1.0
-    )
+    return Single(sizes(rng, 2), ["x", np.float32(exponent)], low=0.2, infinite=exponent != 1.0)
 
 
 @makes("Where", since=9)

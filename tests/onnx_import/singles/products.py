@@ -84,7 +84,9 @@ def einsum_of_signals(rng: np.random.Generator, opset: int, name: str) -> Single
 @makes("Einsum", since=12)
 def einsum_refused(rng: np.random.Generator, opset: int, name: str) -> Single:
     equation = str(rng.choice(["ii->i", "...j->...", "ij,ij,ij->i"]))
-    return Single((3, 3), ["x"] * (equation.count(",") + 1), {"equation": equation}, refused="equation")
+    return Single(
+        (3, 3), ["x"] * (equation.count(",") + 1), {"equation": equation}, refused="equation"
+    )
 
 
 @makes("Softmax", "LogSoftmax")
@@ -119,8 +121,11 @@ def batch_normalization(rng: np.random.Generator, opset: int, name: str) -> Sing
 @makes("BatchNormalization", since=14)
 def batch_normalization_training(rng: np.random.Generator, opset: int, name: str) -> Single:
     return Single(
-        (2, 1, 3), ["x", *(np.ones(1, np.float32) for _ in range(4))], {"training_mode": 1},
-        outputs=3, refused="training mode",
+        (2, 1, 3),
+        ["x", *(np.ones(1, np.float32) for _ in range(4))],
+        {"training_mode": 1},
+        outputs=3,
+        refused="training mode",
     )
 
 
@@ -151,8 +156,10 @@ def instance_normalization(rng: np.random.Generator, opset: int, name: str) -> S
 def group_normalization(rng: np.random.Generator, opset: int, name: str) -> Single:
     size = 2 if opset < 21 else 6
     return Single(
-        (2, 6, 3, 2), ["x", floats(rng, size), floats(rng, size)],
-        {"num_groups": 2, "epsilon": 1e-3}, reference=True,
+        (2, 6, 3, 2),
+        ["x", floats(rng, size), floats(rng, size)],
+        {"num_groups": 2, "epsilon": 1e-3},
+        reference=True,
     )
 
 

@@ -11,8 +11,16 @@ AXES_AS_INPUT = {"ReduceSum": 13}
 
 
 @makes(
-    "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2",
-    "ReduceLogSumExp", "ReduceLogSum", "ReduceSumSquare", "ReduceProd",
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSumExp",
+    "ReduceLogSum",
+    "ReduceSumSquare",
+    "ReduceProd",
 )
 def reduction(rng: np.random.Generator, opset: int, name: str) -> Single:
     shape = tuple(int(n) for n in rng.integers(1, 5, 3))
@@ -28,8 +36,13 @@ def reduction(rng: np.random.Generator, opset: int, name: str) -> Single:
             attributes["axes"] = axes
     elif opset >= AXES_AS_INPUT.get(name, 18) and name in ("ReduceSum", "ReduceMean", "ReduceMax"):
         attributes["noop_with_empty_axes"] = int(rng.integers(2))
-    return Single(shape, inputs, attributes, low=0.2 if name == "ReduceLogSum" else -3.0,
-                  infinite=name in INFINITE)
+    return Single(
+        shape,
+        inputs,
+        attributes,
+        low=0.2 if name == "ReduceLogSum" else -3.0,
+        infinite=name in INFINITE,
+    )
 
 
 @makes("TopK")

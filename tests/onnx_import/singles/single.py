@@ -94,7 +94,8 @@ def model_of(op_type: str, opset: int, single: Single, rng: np.random.Generator)
     first = "x0" if single.before else "x"
     last = "y1" if single.after else "y"
     graph = helper.make_graph(
-        nodes, "single",
+        nodes,
+        "single",
         [helper.make_tensor_value_info(first, TensorProto.FLOAT, single.shape)],
         [helper.make_tensor_value_info(last, TensorProto.FLOAT, None)],
         initialisers,

@@ -19,9 +19,10 @@ def window(rng: np.random.Generator, axes: int, *, dilated: bool = True) -> dict
         attributes["dilations"] = [int(d) for d in rng.integers(1, 3, axes)]
     kind = rng.random()
     if kind < 0.4:
-        reach = [(k - 1) * d for k, d in zip(
-            kernel, attributes.get("dilations", [1] * axes), strict=True
-        )]
+        reach = [
+            (k - 1) * d
+            for k, d in zip(kernel, attributes.get("dilations", [1] * axes), strict=True)
+        ]
         pads = [int(rng.integers(0, min(k, r + 1))) for k, r in zip(kernel, reach, strict=True)]
         more = [int(rng.integers(0, min(k, r + 1))) for k, r in zip(kernel, reach, strict=True)]
         attributes["pads"] = [*pads, *more]
@@ -67,9 +68,10 @@ def conv_transpose(rng: np.random.Generator, opset: int, name: str) -> Single:
         del attributes["dilations"]
         attributes["strides"] = [int(rng.integers(1, k + 1)) for k in kernel]
     elif kind < 0.8:
-        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(
-            size, strides, kernel, dilations, strict=True
-        )]
+        full = [
+            (n - 1) * s + (k - 1) * d + 1
+            for n, s, k, d in zip(size, strides, kernel, dilations, strict=True)
+        ]
         cut = rng.integers(0, np.minimum(2, strides) + 1)
         attributes["output_shape"] = [max(1, int(f - c)) for f, c in zip(full, cut, strict=True)]
     if kind < 0.4 and rng.random() < 0.5:

@@ -152,8 +152,12 @@ INFINITE: dict[str, frozenset[str]] = {
 
 def _case(name: str, build: Callable[[], nn.Module]) -> Case:
     return Case(
-        name, build, (6,), INFINITE.get(name, frozenset()),
-        refused=REFUSED.get(name, {}), unexported=UNEXPORTED.get(name, {}),
+        name,
+        build,
+        (6,),
+        INFINITE.get(name, frozenset()),
+        refused=REFUSED.get(name, {}),
+        unexported=UNEXPORTED.get(name, {}),
         oracle=ORACLES.get(name, "onnxruntime"),
     )
 

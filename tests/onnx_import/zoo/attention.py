@@ -38,7 +38,8 @@ class ScaledDot(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (
-            part.reshape(x.shape[0], 5, 2, 4).transpose(1, 2) for part in self.project(x).chunk(3, -1)
+            part.reshape(x.shape[0], 5, 2, 4).transpose(1, 2)
+            for part in self.project(x).chunk(3, -1)
         )
         mask = torch.ones(5, 5).tril().bool() if self.masked else None
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
@@ -128,7 +129,10 @@ CASES = [
         for name, make in SEQUENCES.items()
     ),
     Case(
-        "vision_transformer", Patches, (2, 8, 6), PRODUCTS,
+        "vision_transformer",
+        Patches,
+        (2, 8, 6),
+        PRODUCTS,
         unexported=UNEXPORTED["vision_transformer"],
     ),
     Case("mixer", Mixer, (5, 8)),

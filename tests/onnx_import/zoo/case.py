@@ -103,8 +103,14 @@ def export_legacy(
     axes = {"x": {0: "n"}, "y": {0: "n"}} if dynamic else None
     with quietly():
         torch.onnx.export(
-            module, (example(shape, 2 if dynamic else 1),), str(path), dynamo=False,
-            opset_version=opset, input_names=["x"], output_names=["y"], dynamic_axes=axes,
+            module,
+            (example(shape, 2 if dynamic else 1),),
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes=axes,
         )
 
 
@@ -115,6 +121,12 @@ def export_dynamo(
     shapes = ({0: torch.export.Dim("n", min=1, max=64)},) if dynamic else None
     with quietly():
         torch.onnx.export(
-            module, (example(shape, 3 if dynamic else 1),), str(path), dynamo=True,
-            opset_version=opset, dynamic_shapes=shapes, external_data=False, verbose=False,
+            module,
+            (example(shape, 3 if dynamic else 1),),
+            str(path),
+            dynamo=True,
+            opset_version=opset,
+            dynamic_shapes=shapes,
+            external_data=False,
+            verbose=False,
         )

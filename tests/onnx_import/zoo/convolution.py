@@ -84,7 +84,9 @@ PLANE: Modules = {
     "conv_circular_wide": lambda: nn.Conv2d(2, 3, (5, 3), padding=(2, 1), padding_mode="circular"),
     "conv_reflect": lambda: nn.Conv2d(2, 3, 3, padding=2, padding_mode="reflect"),
     "conv_replicate": lambda: nn.Conv2d(2, 3, 3, padding=2, padding_mode="replicate"),
-    "conv_constant_pad": lambda: nn.Sequential(nn.ConstantPad2d((1, 0, 2, 1), 0.5), nn.Conv2d(2, 3, 3)),
+    "conv_constant_pad": lambda: nn.Sequential(
+        nn.ConstantPad2d((1, 0, 2, 1), 0.5), nn.Conv2d(2, 3, 3)
+    ),
     "zero_pad": lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 2, 0)), nn.Conv2d(2, 3, 3)),
     "crop": lambda: nn.Sequential(nn.ZeroPad2d(-1), nn.Conv2d(2, 3, 3)),
     "conv_transposed": lambda: nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1),
@@ -154,8 +156,12 @@ ORACLES = {"conv_same_dilated": "torch"}  # ONNX Runtime has no dilation with au
 
 def _case(name: str, build: Callable[[], nn.Module], shape: tuple[int, ...]) -> Case:
     return Case(
-        name, build, shape, INFINITE.get(name, frozenset()),
-        unexported=UNEXPORTED.get(name, {}), oracle=ORACLES.get(name, "onnxruntime"),
+        name,
+        build,
+        shape,
+        INFINITE.get(name, frozenset()),
+        unexported=UNEXPORTED.get(name, {}),
+        oracle=ORACLES.get(name, "onnxruntime"),
     )
 
 

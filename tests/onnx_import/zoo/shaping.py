@@ -192,8 +192,12 @@ WEIGHTS: dict[str, Function] = {
 
 def _case(name: str, function: Function) -> Case:
     return Case(
-        name, lambda: After(function), (4, 6), frozenset(UNBOUNDED.get(name, ())),
-        refused=REFUSED.get(name, {}), unexported=UNEXPORTED.get(name, {}),
+        name,
+        lambda: After(function),
+        (4, 6),
+        frozenset(UNBOUNDED.get(name, ())),
+        refused=REFUSED.get(name, {}),
+        unexported=UNEXPORTED.get(name, {}),
     )
 
 
@@ -205,7 +209,10 @@ CASES = [
     ),
     Case("multiplied", Multiplied, (4, 6)),
     Case(
-        "bilinear", Bilinear, (6,), frozenset({"MatMul", "Mul", "Einsum"}),
+        "bilinear",
+        Bilinear,
+        (6,),
+        frozenset({"MatMul", "Mul", "Einsum"}),
         unexported=UNEXPORTED["bilinear"],
     ),
     Case("weight_norm", lambda: parametrizations.weight_norm(nn.Linear(6, 4))),
