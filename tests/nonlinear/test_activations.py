@@ -161,14 +161,14 @@ def test_constants_of_smooth_activations_to_ten_digits() -> None:
             at = mpmath.findroot(lambda x: mpmath.diff(function, x, 2), start)
             return slope(function)(at)
 
-        gelu = lambda x: x * mpmath.ncdf(x)  # noqa: E731
+        gelu = lambda x: x * mpmath.ncdf(x)
         tanh_gelu = lambda x: (
             x
             / 2
             * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
         )
-        silu = lambda x: x / (1 + mpmath.exp(-x))  # noqa: E731
-        mish = lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x)))  # noqa: E731
+        silu = lambda x: x / (1 + mpmath.exp(-x))
+        mish = lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x)))
         assert_just_above(constants.GELU_EXCESS, top(gelu, 1.4) - 1)
         assert_just_above(constants.GELU_EXCESS, -top(gelu, -1.4))
         assert_just_above(constants.TANH_GELU_EXCESS, top(tanh_gelu, 1.4) - 1)

@@ -132,7 +132,7 @@ def batch_normalization_training(rng: np.random.Generator, opset: int, name: str
 @makes("LayerNormalization", since=17)
 def layer_normalization(rng: np.random.Generator, opset: int, name: str) -> Single:
     shape, axis = sizes(rng, 3, 2), any_axis(rng, 3)
-    inner = shape[axis:] if axis < 0 else shape[axis:]
+    inner = shape[axis:]
     inputs = ["x", floats(rng, *inner)]
     if rng.random() < 0.6:
         inputs.append(floats(rng, *inner))

@@ -19,7 +19,7 @@ class Mixed(nn.Module):
         self.first, self.layer, self.last = first, layer, last
         for tensor in layer.parameters():
             nn.init.uniform_(tensor, 0.5, 1.5)
-        for name, tensor in layer.named_buffers():
+        for _, tensor in layer.named_buffers():
             if tensor.is_floating_point():
                 nn.init.uniform_(tensor, 0.5, 1.5)
 
