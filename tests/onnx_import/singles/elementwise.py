@@ -7,14 +7,61 @@ from onnx import helper
 
 from .single import Single, floats, makes, shuffled, sizes
 
-PLAIN = ["Relu", "Sigmoid", "Tanh", "Softplus", "Softsign", "Abs", "Sin", "Cos", "Atan", "Asinh", "Erf", "Mish", "HardSwish", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "ThresholdedRelu", "Neg", "Identity", "Gelu"]
+PLAIN = [
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "Abs",
+    "Sin",
+    "Cos",
+    "Atan",
+    "Asinh",
+    "Erf",
+    "Mish",
+    "HardSwish",
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "HardSigmoid",
+    "ThresholdedRelu",
+    "Neg",
+    "Identity",
+    "Gelu",
+]
 RANGES = {
     "Exp": (-3.0, 3.0), "Log": (0.1, 5.0), "Sqrt": (0.0, 5.0), "Reciprocal": (0.2, 4.0),
     "Tan": (-1.0, 1.0), "Sinh": (-3.0, 3.0), "Cosh": (-3.0, 3.0), "Acos": (-1.0, 1.0),
     "Asin": (-1.0, 1.0), "Acosh": (1.0, 5.0), "Atanh": (-0.9, 0.9),
 }  # fmt: skip
-STEPS = ["Sign", "Floor", "Ceil", "Round", "Hardmax", "IsInf", "Not", "NonZero", "ArgMax", "ArgMin", "DynamicQuantizeLinear", "Bernoulli"]
-PAIRED_STEPS = ["Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Xor", "Mod", "QuantizeLinear", "DequantizeLinear"]
+STEPS = [
+    "Sign",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Hardmax",
+    "IsInf",
+    "Not",
+    "NonZero",
+    "ArgMax",
+    "ArgMin",
+    "DynamicQuantizeLinear",
+    "Bernoulli",
+]
+PAIRED_STEPS = [
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Equal",
+    "And",
+    "Or",
+    "Xor",
+    "Mod",
+    "QuantizeLinear",
+    "DequantizeLinear",
+]
 
 
 def number(rng: np.random.Generator, low: float, high: float) -> float:

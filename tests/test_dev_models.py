@@ -1,0 +1,122 @@
+"""Real models: the development models beside the checkout, skipped visibly when they are not there.
+
+LIPCERT_DEV_MODELS names their folder when it is elsewhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import lipcert
+
+FOLDER = Path(
+    os.environ.get("LIPCERT_DEV_MODELS", Path(__file__).resolve().parent.parent.parent / "shared")
+)
+HERE = (FOLDER / "MANIFEST.csv").exists()
+pytestmark = pytest.mark.skipif(not HERE, reason="the development models are not here")
+
+QUICK = (
+    "mnist-net_256x2",
+    "ffnnSIGMOID__Point_6x200",
+    "mnist5x20_leaky_relu",
+    "yizhak_net",
+    "tanh_test",
+    "mnist-8",
+    "Convnet_avgpool",
+    "lenet_regulized",
+    "mlp_L5_W64",
+    "cifar_base_kw",
+    "marabou_cifar10_small_tf",
+)
+SHARE = 100
+"""Samples on which slow models are compared with ONNX Runtime."""
+
+
+def rows(file: str) -> list[dict[str, str]]:
+    if not HERE:
+        return []
+    with (FOLDER / file).open() as table:
+        return list(csv.DictReader(table))
+
+
+def model(name: str) -> Path:
+    return FOLDER / "models" / f"{name}.onnx"
+
+
+def inference(path: Path, x: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    size = entry.shape[0] if isinstance(entry.shape[0], int) else len(x)
+    batches = [x[start : start + size] for start in range(0, len(x), size)]
+    return np.concatenate([session.run(None, {entry.name: batch})[0] for batch in batches])
+
+
+@pytest.mark.parametrize("row", rows("MANIFEST.csv"), ids=lambda row: row["file"])
+def test_outputs_and_accuracy(row: dict[str, str]) -> None:
+    graph = lipcert.load(FOLDER / "models" / row["file"])
+    if row["data_file"]:
+        data = np.load(FOLDER / "data" / row["data_file"])
+        x, labels = data["x"], data["y"]
+        assert len(x) == int(row["n_samples"])
+    else:
+        x = np.random.default_rng(0).normal(size=(SHARE, *graph.sample_shape)).astype(np.float32)
+        labels = None
+    deployed = inference(FOLDER / "models" / row["file"], x)
+    if labels is not None:
+        accuracy = float(np.mean(deployed.argmax(1) == labels))
+        assert accuracy == pytest.approx(float(row["clean_accuracy"]), abs=1e-12)
+    share = x[:SHARE].reshape(-1, *graph.sample_shape)
+    ours = graph.evaluate(torch.from_numpy(share.astype(np.float64))).numpy()
+    scale = np.abs(deployed).max()
+    assert np.abs(ours - deployed[:SHARE]).max() <= 1e-5 * scale
+    decided = ours.argmax(1) == deployed[:SHARE].argmax(1)
+    assert decided.all()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_bound_is_not_below_the_steepest_slope(name: str) -> None:
+    found = lipcert.bound(model(name), lower_seconds=0.5)
+    assert found.is_finite
+    assert found.value >= found.lower > 0.0
+    assert found.methods["averaged"] <= found.methods["autolip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "autolip"), [("mnist-net_256x2", 839.2579), ("mnist5x20_leaky_relu", 3.77848e6)]
+)
+def test_known_products(name: str, autolip: float) -> None:
+    found = lipcert.bound(model(name), method="autolip", lower_seconds=0.0)
+    assert found.value == pytest.approx(autolip, rel=1e-6)
+
+
+def test_linear_model_is_exact() -> None:
+    found = lipcert.bound(model("yizhak_net"))
+    assert 1.0 <= found.ratio <= 1.0 + 1e-8
+
+
+def test_attention_has_no_finite_bound() -> None:
+    found = lipcert.bound(model("vit_pgd_2_3_16"), lower_seconds=0.0)
+    assert math.isinf(found.value)
+    assert found.obstacle is not None
+    assert found.obstacle.onnx_type == "MatMul"
+    with pytest.raises(lipcert.UnboundedError, match="MatMul"):
+        lipcert.certify(model("vit_pgd_2_3_16"), FOLDER / "data" / "cifar10_nchw_s2023.npz")
+
+
+@pytest.mark.parametrize("row", rows("bounds/BOUNDS.csv"), ids=lambda row: row["file"])
+def test_nets_of_known_constants(row: dict[str, str]) -> None:
+    found = lipcert.bound(FOLDER / "bounds" / row["file"], lower_seconds=0.2)
+    assert found.methods["autolip"] == pytest.approx(float(row["autolip"]), rel=1e-6)
+    known = float(row["exact_or_lower"] or 0.0)
+    assert found.value >= known
+    assert found.value >= found.lower
