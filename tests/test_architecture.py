@@ -42,13 +42,32 @@ MOST_LINES = 320
 MANY_LINES = 250
 
 FORBIDDEN_CALLS = {
-    "print", "exit", "quit", "sys.exit", "os._exit", "input", "breakpoint", "torch.manual_seed",
-    "torch.seed", "np.random.seed", "numpy.random.seed", "random.seed", "torch.set_num_threads",
-    "torch.set_num_interop_threads", "torch.set_default_dtype", "torch.set_default_device",
-    "torch.set_default_tensor_type", "torch.use_deterministic_algorithms", "np.seterr",
-    "numpy.seterr", "logging.basicConfig", "os.environ.setdefault", "os.putenv", "os.chdir",
+    "print",
+    "exit",
+    "quit",
+    "sys.exit",
+    "os._exit",
+    "input",
+    "breakpoint",
+    "torch.manual_seed",
+    "torch.seed",
+    "np.random.seed",
+    "numpy.random.seed",
+    "random.seed",
+    "torch.set_num_threads",
+    "torch.set_num_interop_threads",
+    "torch.set_default_dtype",
+    "torch.set_default_device",
+    "torch.set_default_tensor_type",
+    "torch.use_deterministic_algorithms",
+    "np.seterr",
+    "numpy.seterr",
+    "logging.basicConfig",
+    "os.environ.setdefault",
+    "os.putenv",
+    "os.chdir",
     "warnings.filterwarnings",
-}  # fmt: skip
+}
 
 
 def modules(folder: Path) -> list[Path]:

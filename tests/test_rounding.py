@@ -131,10 +131,21 @@ def test_nothing_is_lost_to_what_is_no_number() -> None:
     """NaN stays NaN: a comparison that it passes would make it a bound."""
     nan = math.nan
     for found in (
-        add_up(nan), add_up(1.0, nan), add_up(nan, 0.0), mul_up(nan), mul_up(0.0, nan),
-        mul_up(nan, 0.0), mul_up(1.0, nan), div_up(nan, 2.0), sqrt_up(nan), root_up(nan, 3),
-        hypot_up(nan, 1.0), hypot_up(1.0, nan), hypot_up(nan), up(nan),
-    ):  # fmt: skip
+        add_up(nan),
+        add_up(1.0, nan),
+        add_up(nan, 0.0),
+        mul_up(nan),
+        mul_up(0.0, nan),
+        mul_up(nan, 0.0),
+        mul_up(1.0, nan),
+        div_up(nan, 2.0),
+        sqrt_up(nan),
+        root_up(nan, 3),
+        hypot_up(nan, 1.0),
+        hypot_up(1.0, nan),
+        hypot_up(nan),
+        up(nan),
+    ):
         assert math.isnan(found)
 
 

@@ -18,7 +18,7 @@ from lipcert.spectral import NORMS
 
 
 def remade(form: SignalForm, graph: Graph, x: torch.Tensor) -> torch.Tensor:
-    """The map from the signal form with the graph's biases left out: graph(x) − graph(0) if linear."""
+    """The map that a signal form makes of ``x``; biases are left out of it."""
     signals = [x]
     for stage in form.stages:
         total = sum(operator.apply(signals[j]) for j, operator in stage.terms.items())

@@ -162,8 +162,10 @@ def test_pairwise_constants_of_small_and_large_rows(scale: float, norm: str) -> 
         found = METHODS[method](fold(d.graph(d.matrix(rows))), BoundContext(norm)).pairwise()
         for i in range(3):
             for j in range(i):
-                difference = [Fraction(float(a)) - Fraction(float(b))
-                              for a, b in zip(rows[i], rows[j], strict=True)]  # fmt: skip
+                difference = [
+                    Fraction(float(a)) - Fraction(float(b))
+                    for a, b in zip(rows[i], rows[j], strict=True)
+                ]
                 value = float(found[i, j])
                 if value == math.inf:
                     continue

@@ -144,8 +144,10 @@ def test_chain_of_small_or_large_weights(scale: float, method: str, norm: str) -
     found = METHODS[method](fold(d.graph(y)), BoundContext(norm)).value
     # all weights are positive, so all neurons can be on: the product is the truth
     weight = [[Fraction(float(v)) for v in row] for row in scale * pattern]
-    product = [[sum(a * b for a, b in zip(r, c, strict=True)) for c in zip(*weight, strict=True)]
-               for r in weight]  # fmt: skip
+    product = [
+        [sum(a * b for a, b in zip(r, c, strict=True)) for c in zip(*weight, strict=True)]
+        for r in weight
+    ]
     if norm == "l2":
         vector = [Fraction(int(v)) for v in np.rint(1000 * np.linalg.svd(pattern @ pattern)[2][0])]
         image = [sum(a * b for a, b in zip(row, vector, strict=True)) for row in product]
@@ -191,9 +193,10 @@ def test_rows_are_those_of_the_linear_maps(seed: int) -> None:
     context = BoundContext("l2")
     rows = pull_back(form, form.output_terms, 3, (3,), lambda signal: 0.5, context)
     exact = {
-        2: _exact(c), 1: _times(_exact(c), _exact(b), Fraction(1, 2)),
+        2: _exact(c),
+        1: _times(_exact(c), _exact(b), Fraction(1, 2)),
         0: _times(_times(_exact(c), _exact(b), Fraction(1, 2)), _exact(a), Fraction(1, 2)),
-    }  # fmt: skip
+    }
     assert set(rows) == {0, 1, 2}
     for signal, part in rows.items():
         off = sum(

@@ -90,9 +90,13 @@ def test_the_nearest_class_decides_and_not_the_second_best(tmp_path: Path) -> No
 def test_ties_and_wrong_predictions_have_radius_zero(tmp_path: Path) -> None:
     path = saved(tmp_path / "m.onnx", [FANS])
     found = lipcert.certify(
-        path, (np.array([[1.0, 1.0], [2.0, 1.0], [0.0, 0.0], [-1.0, 0.0]], np.float32),
-               np.array([0, 1, 0, 2])), eps=[0.0],
-    )  # fmt: skip
+        path,
+        (
+            np.array([[1.0, 1.0], [2.0, 1.0], [0.0, 0.0], [-1.0, 0.0]], np.float32),
+            np.array([0, 1, 0, 2]),
+        ),
+        eps=[0.0],
+    )
     assert found.radii[:3].tolist() == [0.0, 0.0, 0.0]
     assert found.radii[3] > 0.0
     assert found.clean_correct == 3  # the ties are predicted as their first class
@@ -304,9 +308,17 @@ def test_pairwise_radii_are_never_below_those_of_the_bound(
 
 @pytest.mark.parametrize(
     ("text", "exact"),
-    [("36/255", Fraction(36, 255)), ("0.1", Fraction(1, 10)), ("0", Fraction(0)), ("1e-2", Fraction(1, 100)),
-     (" 8 / 255 ", Fraction(8, 255)), ("3", Fraction(3)), ("1e-400", Fraction(1, 10**400)), ("-0", Fraction(0))],
-)  # fmt: skip
+    [
+        ("36/255", Fraction(36, 255)),
+        ("0.1", Fraction(1, 10)),
+        ("0", Fraction(0)),
+        ("1e-2", Fraction(1, 100)),
+        (" 8 / 255 ", Fraction(8, 255)),
+        ("3", Fraction(3)),
+        ("1e-400", Fraction(1, 10**400)),
+        ("-0", Fraction(0)),
+    ],
+)
 def test_eps_is_rounded_upward(text: str, exact: Fraction) -> None:
     found = parse_eps(text)
     assert Fraction(found) >= exact

@@ -41,8 +41,10 @@ def test_piecewise_linear_net_in_rationals(seed: int, scale: float) -> None:
     h = d.relu(d.matrix(a, "x", shift))
     y = d.matrix(c, d.total(h, d.matrix(b, d.relu(d.matrix(b, h)))))
     found, error = evaluated(d.graph(y), x)
-    hidden = [v + Fraction(float(s)) for v, s in
-              zip(times(a, [Fraction(float(v)) for v in x], Fraction), shift, strict=True)]  # fmt: skip
+    hidden = [
+        v + Fraction(float(s))
+        for v, s in zip(times(a, [Fraction(float(v)) for v in x], Fraction), shift, strict=True)
+    ]
     hidden = [max(v, Fraction(0)) for v in hidden]
     inner = [max(v, Fraction(0)) for v in times(b, hidden, Fraction)]
     total = [u + v for u, v in zip(hidden, times(b, inner, Fraction), strict=True)]
@@ -63,10 +65,10 @@ EXACT: dict[str, Callable[[mpmath.mpf], mpmath.mpf]] = {
     "Elu": lambda x: x if x >= 0 else mpmath.expm1(x),
     "HardSwish": lambda x: x * min(max(x / 6 + mpmath.mpf(1) / 2, 0), 1),
     "HardSigmoid": lambda x: min(max(mpmath.mpf(0.2) * x + mpmath.mpf(0.5), 0), 1),
-    "TanhGelu": lambda x: x / 2 * (
-        1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3))
+    "TanhGelu": lambda x: (
+        x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -117,8 +119,10 @@ def test_softmax_and_its_logarithm(size: float) -> None:
                 total = mpmath.fsum(terms)
                 truth = [t / total for t in terms]
                 if isinstance(operation, LogSoftmax):
-                    truth = [mpmath.mpf(float(v)) - mpmath.mpf(float(peak)) - mpmath.log(total)
-                             for v in logits]  # fmt: skip
+                    truth = [
+                        mpmath.mpf(float(v)) - mpmath.mpf(float(peak)) - mpmath.log(total)
+                        for v in logits
+                    ]
                 off = [(mpmath.mpf(f) - t) ** 2 for f, t in zip(found, truth, strict=True)]
                 assert mpmath.sqrt(mpmath.fsum(off)) <= mpmath.mpf(error)
 

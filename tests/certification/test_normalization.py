@@ -32,9 +32,21 @@ def test_readable(text: str, mean: tuple[float, ...], std: tuple[float, ...]) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0.5,0.25", "mean=0.5", "mean=0.5,std=0", "mean=0.5,std=-1", "mean=nan,std=1", "mean=x,std=1",
-     "mean=0,std=inf", "mean=0,mean=0,std=1", "mean=,std=1", "mu=0,std=1", "mean=0,std=1,"],
-)  # fmt: skip
+    [
+        "",
+        "0.5,0.25",
+        "mean=0.5",
+        "mean=0.5,std=0",
+        "mean=0.5,std=-1",
+        "mean=nan,std=1",
+        "mean=x,std=1",
+        "mean=0,std=inf",
+        "mean=0,mean=0,std=1",
+        "mean=,std=1",
+        "mu=0,std=1",
+        "mean=0,std=1,",
+    ],
+)
 def test_unreadable(text: str) -> None:
     with pytest.raises(InputError):
         Normalization.parse(text)

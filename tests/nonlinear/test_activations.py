@@ -182,11 +182,20 @@ def test_constants_of_smooth_activations_to_ten_digits() -> None:
 
 def test_documented_intervals() -> None:
     wanted = {
-        "Relu": (0.0, 1.0), "Sigmoid": (0.0, 0.25), "Tanh": (0.0, 1.0), "Softplus": (0.0, 1.0),
-        "Softsign": (0.0, 1.0), "Abs": (-1.0, 1.0), "Sin": (-1.0, 1.0), "Cos": (-1.0, 1.0),
-        "Gelu": (-0.1290, 1.1290), "Silu": (-0.0999, 1.0999), "HardSwish": (-0.5, 1.5),
-        "Erf": (0.0, 1.1284), "Clip": (0.0, 1.0),
-    }  # fmt: skip
+        "Relu": (0.0, 1.0),
+        "Sigmoid": (0.0, 0.25),
+        "Tanh": (0.0, 1.0),
+        "Softplus": (0.0, 1.0),
+        "Softsign": (0.0, 1.0),
+        "Abs": (-1.0, 1.0),
+        "Sin": (-1.0, 1.0),
+        "Cos": (-1.0, 1.0),
+        "Gelu": (-0.1290, 1.1290),
+        "Silu": (-0.0999, 1.0999),
+        "HardSwish": (-0.5, 1.5),
+        "Erf": (0.0, 1.1284),
+        "Clip": (0.0, 1.0),
+    }
     for name, (low, high) in wanted.items():
         slopes = ACTIVATIONS[name]().slopes
         assert math.isclose(float(slopes.alpha), low, abs_tol=1e-4)
@@ -231,14 +240,21 @@ def test_evaluation_is_that_of_the_function() -> None:
         "Mish": lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
         "Softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
         "Sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
-        "Tanh": mpmath.tanh, "Erf": mpmath.erf, "Atan": mpmath.atan, "Asinh": mpmath.asinh,
-        "Sin": mpmath.sin, "Cos": mpmath.cos, "Softsign": lambda x: x / (1 + abs(x)),
+        "Tanh": mpmath.tanh,
+        "Erf": mpmath.erf,
+        "Atan": mpmath.atan,
+        "Asinh": mpmath.asinh,
+        "Sin": mpmath.sin,
+        "Cos": mpmath.cos,
+        "Softsign": lambda x: x / (1 + abs(x)),
         "Elu": lambda x: x if x >= 0 else mpmath.expm1(x),
         "LogSigmoid": lambda x: -mpmath.log1p(mpmath.exp(-x)),
-        "TanhGelu": lambda x: x / 2 * (
-            1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3))
+        "TanhGelu": lambda x: (
+            x
+            / 2
+            * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
         ),
-    }  # fmt: skip
+    }
     points = [-700.0, -40.0, -8.3, -6.0, -2.0, -0.3, -1e-9, 0.0, 1e-12, 0.7, 3.0, 9.0, 50.0, 1e6]
     with mpmath.workdps(60):
         for name, function in exact.items():

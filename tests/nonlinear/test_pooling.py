@@ -84,7 +84,10 @@ def test_padding_never_wins() -> None:
 KINDS: list[tuple[Nonlinearity, list[tuple[int, ...]]]] = [
     (pool(3, 1, begin=1, end=1), [(1, 2, 5)]),
     (pool(3, 2), [(1, 1, 7)]),
-    (MaxPool((2, 2), stride=(1, 1), dilation=(1, 1), pads_begin=(0, 0), pads_end=(0, 0)), [(1, 1, 3, 3)]),
+    (
+        MaxPool((2, 2), stride=(1, 1), dilation=(1, 1), pads_begin=(0, 0), pads_end=(0, 0)),
+        [(1, 1, 3, 3)],
+    ),
     (GroupMax((1,)), [(1, 4, 2)]),
     (GroupMax((1, 2), sign=-1.0), [(1, 3, 2)]),
     (GroupSort(1, 4, descending=True), [(2, 4)]),
@@ -93,7 +96,7 @@ KINDS: list[tuple[Nonlinearity, list[tuple[int, ...]]]] = [
     (Extremes((1,)), [(2, 4)]),
     (Larger(), [(3,), (3,)]),
     (Larger(sign=-1.0), [(3,), (3,), (3,)]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("operation", "shapes"), KINDS, ids=lambda item: type(item).__name__)

@@ -156,10 +156,12 @@ def test_error_of_a_fused_weight_covers_its_rounding(seed: int) -> None:
     )
     assert isinstance(fused, Dense)
     off = [
-        [Fraction(scale[i]) * Fraction(weight[i, j]) - Fraction(float(fused.weight[i, j]))
-         for j in range(3)]
+        [
+            Fraction(scale[i]) * Fraction(weight[i, j]) - Fraction(float(fused.weight[i, j]))
+            for j in range(3)
+        ]
         for i in range(4)
-    ]  # fmt: skip
+    ]
     columns = [sum(abs(off[i][j]) for i in range(4)) for j in range(3)]
     assert max(columns) <= Fraction(fused.error.l1)
     assert max(sum(map(abs, row)) for row in off) <= Fraction(fused.error.linf)

@@ -1,4 +1,4 @@
-"""Weights near the ends of float64: no bound below the truth, and none that is finite by mistake."""
+"""Weights near the ends of float64: no bound below the truth, none finite by mistake."""
 
 from __future__ import annotations
 
@@ -81,9 +81,18 @@ def test_every_size_of_weight(kind: str, scale: float, norm: str) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(
     ("outer", "inner"),
-    [(1e-90, 1e-90), (1e-160, 1e-160), (3e-162, 1.0), (1e-200, 1e200), (1e-320, 1e10), (1e200, 1e-160),
-     (1e150, 1e150), (1e-100, 1e-210), (1.5e-162, 1.5e-162)],
-)  # fmt: skip
+    [
+        (1e-90, 1e-90),
+        (1e-160, 1e-160),
+        (3e-162, 1.0),
+        (1e-200, 1e200),
+        (1e-320, 1e10),
+        (1e200, 1e-160),
+        (1e150, 1e150),
+        (1e-100, 1e-210),
+        (1.5e-162, 1.5e-162),
+    ],
+)
 def test_products_of_small_and_large(outer: float, inner: float, norm: str) -> None:
     """Products whose entries, or whose squares, under- or overflow; truth in rationals."""
     rng = np.random.default_rng(3)
@@ -111,8 +120,9 @@ def exact_product(a: np.ndarray, b: np.ndarray) -> list[list[object]]:
     left = [[Fraction(float(v)) for v in row] for row in a]
     right = [[Fraction(float(v)) for v in row] for row in b]
     columns = list(zip(*right, strict=True))
-    return [[sum(x * y for x, y in zip(row, column, strict=True)) for column in columns]
-            for row in left]  # fmt: skip
+    return [
+        [sum(x * y for x, y in zip(row, column, strict=True)) for column in columns] for row in left
+    ]
 
 
 def is_above(bound: float, rows: list[list[object]], norm: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -135,7 +136,7 @@ def test_gram_iteration_strictly_tightens_with_steps(seed: int) -> None:
     gram = random_gram(seed, 8, 9)
     top = float(torch.linalg.eigvalsh(gram)[0, -1])
     bounds = [float(gram_iteration_bound(gram, steps)[0]) for steps in range(14)]
-    for steps, (before, after) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for steps, (before, after) in enumerate(itertools.pairwise(bounds)):
         assert after < before or before <= top * (1.0 + 1e-12), steps
     for steps, bound in enumerate(bounds):
         assert top <= bound <= top * 8.0 ** (1.0 / 2 ** (steps + 1)) * (1.0 + 1e-12)

@@ -57,6 +57,7 @@ class Verdict:
     Parameters
     ----------
     comparisons : slopes held against a bound.
+    values : bounds by (method, norm).
     ratios : bound over steepest slope found, by (method, norm).
     violations : sentences, one for each bound below a slope.
     unbounded : bounds that are infinite.
@@ -64,6 +65,7 @@ class Verdict:
 
     comparisons: int = 0
     exact_comparisons: int = 0
+    values: dict[tuple[str, str], float] = field(default_factory=dict)
     ratios: dict[tuple[str, str], float] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     unbounded: int = 0
@@ -93,6 +95,7 @@ def _hold(
     pairs: list[tuple[np.ndarray, np.ndarray, float]],
 ) -> None:
     label = f"{method} {norm}"
+    verdict.values[method, norm] = found.value
     if math.isinf(found.value):
         verdict.unbounded += 1
     steepest = 0.0
