@@ -198,8 +198,12 @@ def _reduction(
     if len(operands) > 1 and node.input[1]:
         axes = tuple(scope.integers(node.input[1], "axes"))
     keepdims = bool(options.flag("keepdims", 1))
-    if axes or options.flag("noop_with_empty_axes", 0):
+    if axes:
         return axes, keepdims
+    if options.flag("noop_with_empty_axes", 0):
+        if node.op_type in ("ReduceL1", "ReduceL2", "ReduceSumSquare"):
+            raise scope.refuse("reduces no axes, which runtimes read differently")
+        return (), keepdims
     return tuple(range(operands[0].value.ndim)), keepdims
 
 

@@ -2,89 +2,51 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import onnx
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto
 from onnx.reference import ReferenceEvaluator
 
-from lipcert.errors import InputError
 from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.constants import AnyArray, Constant
 from lipcert.onnx_import.growth import expected_size
 from lipcert.onnx_import.scope import MAX_ELEMENTS, Scope
+from lipcert.onnx_import.tensors import as_constant, read_tensor
 from lipcert.registry import Registry
+from lipcert.rounding import UNIT_ROUNDOFF
 
 Folder = Callable[[NodeProto, list[Constant], Scope], Constant]
 
 FOLDERS: Registry[Folder] = Registry("constant folder")
 """Arithmetic on real constants, with radii."""
 
-STRUCTURAL = frozenset(
-    [
-        "Concat",
-        "ConstantOfShape",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Identity",
-        "Pad",
-        "Reshape",
-        "Shape",
-        "Size",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-        "Where",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "EyeLike",
-        "OneHot",
-        "ScatterND",
-        "ScatterElements",
-        "Compress",
-        "Trilu",
-        "ReverseSequence",
-    ]
-)
+# fmt: off
+STRUCTURAL = frozenset({
+    "Compress", "Concat", "ConstantOfShape", "DepthToSpace", "Expand", "EyeLike", "Flatten",
+    "Gather", "GatherElements", "GatherND", "Identity", "OneHot", "Pad", "Reshape",
+    "ReverseSequence", "ScatterElements", "ScatterND", "Shape", "Size", "Slice", "SpaceToDepth",
+    "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where",
+})
 """Operators that only move or create elements: folded with the reference implementation."""
 
-DECIDING = frozenset(
-    [
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "Less",
-        "LessOrEqual",
-        "And",
-        "Or",
-        "Not",
-        "Xor",
-        "IsNaN",
-        "IsInf",
-        "ArgMax",
-        "ArgMin",
-        "NonZero",
-        "Floor",
-        "Ceil",
-        "Round",
-        "Sign",
-        "Mod",
-        "BitShift",
-        "Unique",
-        "TopK",
-        "Cast",
-        "CastLike",
-    ]
-)
+DECIDING = frozenset({
+    "And", "ArgMax", "ArgMin", "BitShift", "Cast", "CastLike", "Ceil", "Equal", "Floor", "Greater",
+    "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "Mod", "NonZero", "Not", "Or",
+    "Round", "Sign", "TopK", "Unique", "Xor",
+})
 """Operators whose result on real numbers may hang on their last bit: exact operands only."""
+
+COUNTING = frozenset({
+    "Abs", "Add", "Clip", "CumSum", "Div", "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "Range",
+    "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Sub", "Sum",
+})
+"""Arithmetic that is exact on whole numbers."""
+# fmt: on
+
+UNTOUCHED = frozenset({"ConstantOfShape", "EyeLike", "Shape", "Size"})
+"""Operators whose result does not depend on the values of a real operand."""
 
 
 def fold(node: NodeProto, scope: Scope) -> list[Constant]:
@@ -98,19 +60,33 @@ def fold(node: NodeProto, scope: Scope) -> list[Constant]:
     if node.op_type in FOLDERS and real:
         with np.errstate(all="ignore"):
             return [FOLDERS[node.op_type](node, operands, scope)]
-    if real and node.op_type not in STRUCTURAL | DECIDING:
+    if node.op_type == "Cast" and _casts_to_real(node):
+        return [_as_real(operands[0])]
+    if node.op_type not in STRUCTURAL | DECIDING | (frozenset() if real else COUNTING):
         raise scope.refuse(
-            "computes a weight in a way whose rounding is not bounded",
+            "computes a constant in a way whose rounding is not bounded",
             "fold constants when exporting (torch.onnx.export does by default)",
         )
     inexact = any(operand.radius is not None for operand in present)
-    if inexact and node.op_type == "Cast" and _casts_to_real(node):
-        return present  # real arithmetic does not round
     if inexact and node.op_type not in STRUCTURAL:
-        raise scope.refuse("decides on a computed weight, which is known only up to rounding")
+        raise scope.refuse(
+            "decides on a computed weight, which is known only up to rounding",
+            "fold constants when exporting",
+        )
     if Attributes(node, scope).text("reduction", "none") != "none":
         raise scope.refuse("adds up constants while it scatters them", "export without reduction")
     return _reference(node, operands, scope)
+
+
+def _as_real(operand: Constant) -> Constant:
+    """A cast between real types, or from whole numbers: real arithmetic does not round."""
+    if operand.is_float:
+        return operand
+    if operand.value.dtype.kind in "USO":
+        raise ValueError("text is not a number")
+    exact = bool((np.abs(operand.middle) < 2.0**53).all())
+    radius = None if exact else np.abs(operand.middle) * UNIT_ROUNDOFF
+    return Constant(operand.middle, radius, operand.sources)
 
 
 def _literal(node: NodeProto, scope: Scope) -> Constant:
@@ -134,18 +110,6 @@ _LITERALS: dict[str, type[np.generic]] = {
 }
 
 
-def read_tensor(tensor: onnx.TensorProto, place: str, sources: tuple[str, ...]) -> Constant:
-    """A stored tensor as a constant.  Raises InputError when its bytes do not fit its shape."""
-    if min(tensor.dims, default=0) < 0 or math.prod(tensor.dims) > MAX_ELEMENTS:
-        raise InputError(place, f"declares the shape {tuple(tensor.dims)}", "the file is damaged")
-    try:
-        return as_constant(numpy_helper.to_array(tensor), None, sources)
-    except Exception as error:
-        raise InputError(
-            place, f"cannot be read ({error})", "the file is damaged; export it again"
-        ) from error
-
-
 def _casts_to_real(node: NodeProto) -> bool:
     to = next((a.i for a in node.attribute if a.name == "to"), 0)
     return to in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
@@ -156,7 +120,8 @@ def _reference(node: NodeProto, operands: list[Constant], scope: Scope) -> list[
     values = _run(node, [operand.value for operand in operands], scope)
     sources = tuple(dict.fromkeys(name for operand in operands for name in operand.sources))
     radii: list[AnyArray | None] = [None] * len(values)
-    if any(operand.radius is not None for operand in operands):
+    inexact = any(operand.radius is not None for operand in operands)
+    if inexact and node.op_type not in UNTOUCHED:
         widths = [o.spread if o.is_float else o.value for o in operands]
         radii = [np.abs(np.asarray(r, np.float64)) for r in _run(node, widths, scope)]
     return [as_constant(v, r, sources) for v, r in zip(values, radii, strict=True)]
@@ -186,15 +151,3 @@ def _run(node: NodeProto, values: list[AnyArray], scope: Scope) -> list[AnyArray
     except Exception as error:
         raise scope.refuse(f"its constant operands do not fit: {error}") from error
     return [np.asarray(next(results)) if name else np.zeros(0) for name in node.output]
-
-
-def as_constant(
-    value: AnyArray, radius: AnyArray | None = None, sources: tuple[str, ...] = ()
-) -> Constant:
-    """An array as a constant: real types as float64, which holds each of them exactly."""
-    if value.dtype == bool or np.issubdtype(value.dtype, np.integer) or value.dtype.kind in "USO":
-        return Constant(value, None, sources)
-    if value.dtype.kind == "c":
-        raise ValueError("complex numbers")
-    real = np.asarray(value, dtype=np.float64)
-    return Constant(real, None if radius is None else np.asarray(radius, np.float64), sources)

@@ -7,7 +7,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from lipcert.errors import InputError
 from lipcert.onnx_import.constants import Constant
-from lipcert.onnx_import.folding import read_tensor
+from lipcert.onnx_import.tensors import read_tensor
 
 WIDE = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE})
 

@@ -44,7 +44,8 @@ def import_pending(node: NodeProto, scope: Scope) -> None:
     jumping = next(scope.pending[name] for name in node.input if name in scope.pending)
     found = _as_function_of_one_signal(node, scope)
     if found is None:
-        raise _choice_refused(node, scope) if node.op_type == "Where" else jumping.refusal
+        choice = node.op_type == "Where" and node.input[0] in scope.pending
+        raise _choice_refused(node, scope) if choice else jumping.refusal
     leaf, function = found
     shape = scope.common_shape(*(_shape(name, scope) for name in node.input if name))
     if function.jump is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field
 
@@ -15,13 +14,12 @@ from lipcert.errors import LipcertError, UnsupportedError
 from lipcert.graph import Affine, Node, Operation, Total
 from lipcert.nonlinear import Nonlinearity
 from lipcert.onnx_import.constants import Constant
+from lipcert.onnx_import.rearranged import key_of
 from lipcert.operators import (
-    Centring,
     Indexing,
     LinearOperator,
     Reshape,
     Shape,
-    Transpose,
     identity,
     is_identity,
 )
@@ -231,7 +229,7 @@ class Scope:
         """Append ``A x + b``; a rearrangement or projection met before is the earlier value."""
         if is_identity(operator) and bias is None:
             return self._same(source, output)
-        key = _key_of(operator, source) if bias is None else None
+        key = key_of(operator, source) if bias is None else None
         if key is not None:
             if key not in self._rearranged:
                 self._rearranged[key] = self.emit(
@@ -312,17 +310,3 @@ class Scope:
             return tuple(int(n) for n in np.broadcast_shapes(*shapes))
         except ValueError as error:
             raise self.refuse(f"its operands' shapes {shapes} do not broadcast") from error
-
-
-def _key_of(operator: LinearOperator, source: str) -> tuple[object, ...] | None:
-    """What makes two rearrangements or projections of one signal the same; None for others."""
-    if isinstance(operator, Centring):
-        return ("centring", source, operator.axes)
-    if not isinstance(operator, Indexing):
-        return None
-    if isinstance(operator, Reshape):
-        return ("reshape", source, operator.out_shape)
-    if isinstance(operator, Transpose):
-        return ("transpose", source, operator.permutation)
-    digest = hashlib.sha256(operator.index.contiguous().numpy().tobytes()).digest()
-    return ("index", source, operator.out_shape, digest)

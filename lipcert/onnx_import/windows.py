@@ -59,7 +59,8 @@ def read_window(node: NodeProto, scope: Scope, spatial: Shape, kernel: Shape | N
     dilation = tuple(d if k > 1 else 1 for k, d in zip(kernel, dilation, strict=True))
     window = Window(kernel, stride, dilation, pads_begin, pads_end, out)
     padded = np.add(np.add(spatial, window.pads_begin, dtype=object), window.pads_end)
-    scope.allow(math.prod(padded) * max(kernel), "a tensor")
+    scope.allow(math.prod(padded), "a tensor")
+    scope.allow(max(n * k for n, k in zip(window.out, kernel, strict=True)), "a tensor")
     return window
 
 

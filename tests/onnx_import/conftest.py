@@ -38,6 +38,7 @@ def _load(folder: str) -> ModuleType:
 
 zoo = _load("zoo")
 single_models = _load("singles")
+_load("builders")  # test modules import lipcert_test_builders
 
 EXPORTERS = {
     "legacy-11-one": (zoo.export_legacy, 11, False),

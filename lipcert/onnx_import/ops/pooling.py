@@ -61,6 +61,8 @@ def _reduction(node: NodeProto, scope: Scope) -> tuple[tuple[int, ...], bool] | 
     axes = read_axes(node, scope, len(shape))
     if not axes:
         if options.flag("noop_with_empty_axes", 0):
+            if node.op_type in REDUCTIONS and node.op_type != "ReduceProd":
+                raise scope.refuse("reduces no axes, which runtimes read differently")
             scope.alias(node.input[0], node.output[0])
             return None
         axes = tuple(range(len(shape)))

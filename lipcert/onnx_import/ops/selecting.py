@@ -105,6 +105,8 @@ def import_split(node: NodeProto, scope: Scope) -> None:
         sizes = list(options.integers("split", ()))
     else:
         each = math.ceil(shape[axis] / count)
+        if scope.opset < 18 and shape[axis] % count:
+            raise scope.refuse(f"cannot split {shape[axis]} into {count} equal parts")
         sizes = [each] * (count - 1) + [shape[axis] - each * (count - 1)]
     if sum(sizes) != shape[axis] or len(sizes) != count or min(sizes) < 0:
         raise scope.refuse(f"cannot split {shape[axis]} into {sizes}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from . import bent_blocks, linear_blocks, moving_blocks  # noqa: F401  (fill the table)
+from . import bent_blocks, linear_blocks, moving_blocks, written_blocks  # noqa: F401  (the table)
 from .table import follow
 from .writer import Shape, Value, Writer
 
