@@ -144,7 +144,7 @@ def chosen_by_comparison(w: Writer, x: Value) -> Value:
 @block((3,), since=13)
 def resized_linearly(w: Writer, x: Value) -> Value | None:
     """Bilinear (or nearest) enlargement and reduction."""
-    c, h, width = x.shape
+    c, _h, _width = x.shape
     target = (w.integer(2, 7), w.integer(2, 7))
     if c * math.prod(target) > 120:
         return None
