@@ -16,12 +16,21 @@ from lipcert.operators import Shape
 
 @dataclass(frozen=True)
 class Window:
-    """Geometry of a sliding window: one number per spatial axis, and the output's size."""
+    """Geometry of a sliding window: one number per spatial axis.
+
+    Parameters
+    ----------
+    kernel, stride, dilation : of the window.
+    pads_begin, pads_end : elements added before and after, those that ceil_mode adds included.
+    pads_after : elements added after, without those of ceil_mode.
+    out : how many windows there are.
+    """
 
     kernel: Shape
     stride: Shape
     dilation: Shape
     pads_begin: Shape
+    pads_after: Shape
     pads_end: Shape
     out: Shape
 
@@ -44,24 +53,20 @@ def read_window(node: NodeProto, scope: Scope, spatial: Shape, kernel: Shape | N
         raise scope.refuse("has negative pads", "replace them by a Slice or a Pad node")
     mode = options.text("auto_pad", "NOTSET")
     ceil = bool(options.flag("ceil_mode", 0))
-    lines = []
+    lines, padded = [], 1
     for axis, n in enumerate(spatial):
         reach = (kernel[axis] - 1) * dilation[axis] + 1
-        begin, end = pads[axis], pads[axes + axis]
+        begin, after = pads[axis], pads[axes + axis]
         if mode != "NOTSET":
-            begin, end = _automatic(mode, n, reach, stride[axis], scope)
-        lines.append(_line(n, reach, stride[axis], begin, end, ceil, axis, scope))
-    pads_begin, pads_end, out = zip(*lines, strict=True)
-    stride = tuple(  # a step beyond the end is never taken
-        min(s, max(1, n + b + e))
-        for s, n, b, e in zip(stride, spatial, pads_begin, pads_end, strict=True)
-    )
-    dilation = tuple(d if k > 1 else 1 for k, d in zip(kernel, dilation, strict=True))
-    window = Window(kernel, stride, dilation, pads_begin, pads_end, out)
-    padded = np.add(np.add(spatial, window.pads_begin, dtype=object), window.pads_end)
-    scope.allow(math.prod(padded), "a tensor")
-    scope.allow(max(n * k for n, k in zip(window.out, kernel, strict=True)), "a tensor")
-    return window
+            begin, after = _automatic(mode, n, reach, stride[axis], scope)
+        end, out = _extent(n + begin + after, n + begin, reach, stride[axis], ceil, scope)
+        padded *= n + begin + after + end
+        scope.allow(max(padded, out * kernel[axis]), "a tensor")
+        # a step beyond the end is never taken, a dilation of one tap never seen
+        step = min(stride[axis], max(1, n + begin + after + end))
+        gap = dilation[axis] if kernel[axis] > 1 else 1
+        lines.append((step, gap, begin, after, after + end, out))
+    return Window(kernel, *zip(*lines, strict=True))
 
 
 def _automatic(mode: str, n: int, reach: int, stride: int, scope: Scope) -> tuple[int, int]:
@@ -70,41 +75,46 @@ def _automatic(mode: str, n: int, reach: int, stride: int, scope: Scope) -> tupl
         return 0, 0
     if mode not in ("SAME_UPPER", "SAME_LOWER"):
         raise scope.refuse(f"auto_pad={mode!r} is not known")
-    total = max(0, (math.ceil(n / stride) - 1) * stride + reach - n)
+    total = (math.ceil(n / stride) - 1) * stride + reach - n
+    if total < -1:
+        raise scope.refuse(
+            f"auto_pad={mode!r} with a stride of {stride} beyond its kernel, which runtimes read "
+            "differently",
+            "export with explicit pads",
+        )
+    total = max(0, total)
     begin = total // 2 if mode == "SAME_UPPER" else total - total // 2
     return begin, total - begin
 
 
-def _line(
-    n: int, reach: int, stride: int, begin: int, end: int, ceil: bool, axis: int, scope: Scope
-) -> tuple[int, int, int]:
-    """Pads before and after one axis, and how many windows fit."""
-    room = n + begin + end - reach
-    if room < 0:
-        raise scope.refuse(f"its window does not fit an input of size {n} on axis {axis}")
-    count = room // stride + 1
-    if ceil:
-        if room % stride and count * stride < n + begin:
-            count += 1  # a last window that starts inside the input, as PyTorch and ONNX have it
-        end = max(end, (count - 1) * stride + reach - n - begin)
-    return begin, end, count
-
-
-def inside_counts(
-    window: Window, spatial: Shape, pads_after: Shape | None = None
-) -> NDArray[np.float64]:
-    """How many elements each window holds: of the input, or of the input and its declared pads.
+def _extent(
+    padded: int, filled: int, reach: int, stride: int, ceil: bool, scope: Scope
+) -> tuple[int, int]:
+    """Elements that ceil_mode adds to an axis, and how many windows fit.
 
     Parameters
     ----------
-    window : the geometry.
-    spatial : the input's sizes.
-    pads_after : the declared pads after each axis, where pads count.
+    padded : size of the axis with both pads.
+    filled : size of the axis with the pads before it.
+    reach : size of the window, its dilation included.
     """
+    room = padded - reach
+    if room < 0:
+        raise scope.refuse(f"its window of {reach} does not fit an axis of {padded}, pads included")
+    count = room // stride + 1
+    if ceil and room % stride and count * stride < filled:
+        count += 1  # a last window that starts inside the input, as PyTorch and ONNX have it
+    return max(0, (count - 1) * stride + reach - padded) if ceil else 0, count
+
+
+def inside_counts(
+    window: Window, spatial: Shape, *, count_pads: bool = False
+) -> NDArray[np.float64]:
+    """How many elements each window holds: of the input, or of the input and its pads."""
     counts = np.ones((), dtype=np.float64)
     for axis, n in enumerate(spatial):
         before = window.pads_begin[axis]
-        low, high = (0, n) if pads_after is None else (-before, n + pads_after[axis])
+        low, high = (-before, n + window.pads_after[axis]) if count_pads else (0, n)
         starts = np.arange(window.out[axis])[:, None] * window.stride[axis] - before
         reads = starts + np.arange(window.kernel[axis])[None, :] * window.dilation[axis]
         counts = counts[..., None] * ((reads >= low) & (reads < high)).sum(1)

@@ -12,7 +12,7 @@ from lipcert.onnx_import.constants import Constant
 from lipcert.onnx_import.operands import optional
 from lipcert.onnx_import.registry import IMPORTERS
 from lipcert.onnx_import.scope import Scope
-from lipcert.onnx_import.windows import Window, inside_counts, read_window
+from lipcert.onnx_import.windows import inside_counts, read_window
 from lipcert.operators import Adjoint, Convolution, Diagonal, Norms, Shape
 from lipcert.rounding import UNIT_ROUNDOFF
 
@@ -143,8 +143,7 @@ def import_average_pool(node: NodeProto, scope: Scope) -> None:
     count_pads = bool(Attributes(node, scope).flag("count_include_pad", 0))
     flat = scope.reshape(node.input[0], (shape[0] * shape[1], 1, *shape[2:]))
     size = math.prod(window.kernel)
-    after = _declared_pads_after(node, scope, window) if count_pads else None
-    divisors = inside_counts(window, shape[2:], after)
+    divisors = inside_counts(window, shape[2:], count_pads=count_pads)
     if divisors.min() < 1:
         raise scope.refuse(
             "has a window that lies entirely in the padding", "pad by less than the kernel"
@@ -174,11 +173,3 @@ def import_average_pool(node: NodeProto, scope: Scope) -> None:
             Diagonal(scale, scope.shape(pooled), Norms(error, error, error)), pooled
         )
     scope.reshape(pooled, (*shape[:2], *window.out), node.output[0])
-
-
-def _declared_pads_after(node: NodeProto, scope: Scope, window: Window) -> Shape:
-    """The pads after each axis that count as elements: not those that ceil_mode adds."""
-    options = Attributes(node, scope)
-    if options.text("auto_pad", "NOTSET") != "NOTSET":
-        return window.pads_end
-    return options.integers("pads", (0,) * (2 * len(window.out)))[len(window.out) :]
