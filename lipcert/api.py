@@ -171,6 +171,8 @@ def bound(
         method=name,
         seconds=time.perf_counter() - started,
         methods={key: constants.value for key, constants in results.items()},
+        details={key: found.details for key, found in results.items() if found.details},
+        exact=best.exact,
         pairwise=table,
         obstacle=_obstacle(form, best.value),
         model=graph.name,
@@ -203,6 +205,7 @@ def chosen_device(name: str) -> torch.device:
 
 def _run_methods(form: SignalForm, context: BoundContext, method: str) -> dict[str, Constants]:
     if method != "auto":
+        METHODS.check_norm(method, context.norm)
         return {method: METHODS[method](form, context)}
     results: dict[str, Constants] = {}
     for name in AUTO:

@@ -11,6 +11,7 @@ import numpy as np
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.obstacles import Obstacle
 from lipcert.display import Tabular
+from lipcert.errors import InputError
 from lipcert.registry import Registry
 from lipcert.signals import SignalForm
 
@@ -24,16 +25,52 @@ class Constants:
     value : of the whole map.
     signals : of the map from the input to each signal, by index.
     pairwise : computes the ``(K, K)`` constants of the differences ``y_i − y_j``, zero diagonal.
+    details : how the value came about, in a few words; empty where the method's name says it.
+    exact : whether the value is the constant itself, up to its outward rounding.
     """
 
     value: float
     signals: dict[int, float]
     pairwise: Callable[[], np.ndarray]
+    details: str = ""
+    exact: bool = False
 
 
 Method = Callable[[SignalForm, BoundContext], Constants]
 
-METHODS: Registry[Method] = Registry("method")
+ALL_NORMS = ("l1", "l2", "linf")
+
+
+class MethodTable(Registry[Method]):
+    """Bound methods by name, each with the norms it works in."""
+
+    def __init__(self) -> None:
+        super().__init__("method")
+        self._norms: dict[str, tuple[str, ...]] = {}
+
+    def register(
+        self, *names: str, norms: tuple[str, ...] = ALL_NORMS
+    ) -> Callable[[Method], Method]:
+        """Decorator that enters a method for some norms, all three unless told."""
+        self._norms.update(dict.fromkeys(names, norms))
+        return super().register(*names)
+
+    def for_norm(self, norm: str) -> tuple[str, ...]:
+        """The methods that work in a norm."""
+        return tuple(name for name in self if norm in self._norms[name])
+
+    def check_norm(self, name: str, norm: str) -> None:
+        """Raise InputError where a method does not work in a norm."""
+        self[name]
+        if norm not in self._norms[name]:
+            raise InputError(
+                f"method {name!r}",
+                f"bounds the {' and '.join(self._norms[name])} norm only, not {norm}",
+                f"use one of: auto, {', '.join(self.for_norm(norm))}",
+            )
+
+
+METHODS = MethodTable()
 """``METHODS[name](form, context)``: every entry returns proven upper bounds."""
 
 
@@ -48,6 +85,8 @@ class LipschitzBound(Tabular):
     norm : "l1", "l2" or "linf", measured on input and output alike.
     method : the method whose bound is the smallest.
     methods : the bound of every method that ran.
+    details : how each of them came about, where there is more to say than its name.
+    exact : whether the bound is the constant itself, up to outward rounding.
     pairwise : K×K constants of the differences of two outputs, None unless asked for.
     seconds : wall-clock time.
     """
@@ -58,6 +97,8 @@ class LipschitzBound(Tabular):
     method: str
     seconds: float
     methods: dict[str, float] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
+    exact: bool = False
     pairwise: tuple[tuple[float, ...], ...] | None = None
     obstacle: Obstacle | None = None
     model: str = ""
