@@ -1,0 +1,142 @@
+"""A sparse matrix of dense pieces: the rows that give every pre-activation from all coordinates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lipcert.rounding import UNIT_ROUNDOFF, add_up, gamma, mul_up, sqrt_up
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """``matrix`` at ``(row, column)``; ``error`` bounds its spectral distance to the true one."""
+
+    row: int
+    column: int
+    matrix: Tensor
+    error: float = 0.0
+
+    @property
+    def rows(self) -> slice:
+        """Where it lies among the rows."""
+        return slice(self.row, self.row + self.matrix.shape[0])
+
+    @property
+    def columns(self) -> slice:
+        """Where it lies among the columns."""
+        return slice(self.column, self.column + self.matrix.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class PieceRows:
+    """``A`` of shape ``(count, side)`` as the sum of its pieces, no two of which overlap."""
+
+    count: int
+    side: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def stored(self) -> int:
+        """Number of stored elements."""
+        return sum(piece.matrix.numel() for piece in self.pieces)
+
+    def times(self, Y: Tensor) -> Tensor:
+        """``A Y`` for Y of shape ``(side, m)``."""
+        product = Y.new_zeros(self.count, Y.shape[1])
+        for piece in self.pieces:
+            product[piece.rows] += piece.matrix @ Y[piece.columns]
+        return product
+
+    def times_from_right(self, Y: Tensor) -> Tensor:
+        """``Y Aᵀ`` for Y of shape ``(m, side)``."""
+        product = Y.new_zeros(Y.shape[0], self.count)
+        for piece in self.pieces:
+            product[:, piece.rows] += Y[:, piece.columns] @ piece.matrix.T
+        return product
+
+    def transposed_times(self, Y: Tensor) -> Tensor:
+        """``Aᵀ Y`` for Y of shape ``(count, m)``."""
+        product = Y.new_zeros(self.side, Y.shape[1])
+        for piece in self.pieces:
+            product[piece.columns] += piece.matrix.T @ Y[piece.rows]
+        return product
+
+    def diagonal_of(self, Y: Tensor) -> Tensor:
+        """``(A_i · Y_i)`` for every row i, Y of shape ``(count, side)``."""
+        sums = Y.new_zeros(self.count)
+        for piece in self.pieces:
+            sums[piece.rows] += (piece.matrix * Y[piece.rows, piece.columns]).sum(1)
+        return sums
+
+    def weighted_gram(self, weights: Tensor) -> Tensor:
+        """``Aᵀ diag(weights) A`` of shape ``(side, side)``."""
+        gram = weights.new_zeros(self.side, self.side)
+        by_row: dict[tuple[int, int], list[Piece]] = {}
+        for piece in self.pieces:
+            by_row.setdefault((piece.row, piece.matrix.shape[0]), []).append(piece)
+        for group in by_row.values():
+            part = weights[group[0].rows]
+            if not bool(part.any()):
+                continue
+            for left in group:
+                scaled = (part[:, None] * left.matrix).T
+                for right in group:
+                    gram[left.columns, right.columns] += scaled @ right.matrix
+        return gram
+
+    def dense(self) -> Tensor:
+        """The matrix itself."""
+        like = self.pieces[0].matrix if self.pieces else torch.zeros(0, dtype=torch.float64)
+        matrix = like.new_zeros(self.count, self.side)
+        for piece in self.pieces:
+            matrix[piece.rows, piece.columns] += piece.matrix
+        return matrix
+
+    def scaled_columns(self, scale: Tensor) -> PieceRows:
+        """``A diag(scale)``; exact for powers of two."""
+        pieces = []
+        for piece in self.pieces:
+            part = scale[piece.columns]
+            error = mul_up(piece.error, float(part.max())) if part.numel() else 0.0
+            pieces.append(replace(piece, matrix=piece.matrix * part, error=error))
+        return PieceRows(self.count, self.side, tuple(pieces))
+
+    def absolute(self) -> PieceRows:
+        """``|A|``."""
+        pieces = (replace(piece, matrix=piece.matrix.abs()) for piece in self.pieces)
+        return PieceRows(self.count, self.side, tuple(pieces))
+
+    def error_of_scaled(self, weights: Tensor) -> float:
+        """Bound of ``‖diag(weights) (A − A_true)‖`` for non-negative weights."""
+        parts = [
+            mul_up(piece.error, float(weights[piece.rows].max()))
+            for piece in self.pieces
+            if piece.error > 0.0 and piece.matrix.numel()
+        ]
+        return add_up(*parts)
+
+    def norm_of_scaled(self, weights: Tensor) -> float:
+        """Bound of ``‖diag(weights) A‖`` for non-negative weights: its Frobenius norm."""
+        total = 0.0
+        for piece in self.pieces:
+            squares = float((weights[piece.rows, None] * piece.matrix).square().sum())
+            slack = 1.0 + 4.0 * gamma(piece.matrix.numel() + 4)
+            total = add_up(total, mul_up(squares, slack))
+        return mul_up(sqrt_up(total), 1.0 + 8.0 * UNIT_ROUNDOFF)
+
+    def to(self, device: torch.device) -> PieceRows:
+        """The same rows on ``device``."""
+        pieces = (replace(piece, matrix=piece.matrix.to(device)) for piece in self.pieces)
+        return PieceRows(self.count, self.side, tuple(pieces))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every coefficient and error is a finite number."""
+        return all(
+            math.isfinite(piece.error) and bool(torch.isfinite(piece.matrix).all())
+            for piece in self.pieces
+        )
