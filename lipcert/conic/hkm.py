@@ -148,7 +148,7 @@ class _State:
 
     def _slacks(self, y: Tensor) -> list[Tensor]:
         pairs = zip(self.blocks, self.costs, strict=True)
-        return [block.linear_part(y) - cost for block, cost in pairs]
+        return [block.linear_part(y).sub_(cost) for block, cost in pairs]
 
     def _gathered(self, parts: list[Tensor], signs: Tensor) -> Tensor:
         """Values over each block's multipliers, and those of the signs, added up over all."""
@@ -189,7 +189,10 @@ class _State:
             times_linear_part(block, dy, inverse, product)
             for block, inverse, product in zip(blocks, Z, AZ, strict=True)
         ]
-        dX = [-primal - _symmetric(primal @ move) for primal, move in zip(X, dSZ, strict=True)]
+        dX = [
+            _symmetric(primal @ move).neg_().sub_(primal)
+            for primal, move in zip(X, dSZ, strict=True)
+        ]
         ds = dy[1:] if x.numel() else dy[:0]
         dx = -x - x * ds / s
         along = min(1.0, 0.95 * self._longest(self.factors, dS, s, ds))
@@ -218,14 +221,10 @@ class _State:
             target * inverse_signs - second_signs,
         )
         dy = factor.solve((wanted - self.b)[:, None])[:, 0]
-        dX = [
-            target * inverse - primal - part - _symmetric(
-                primal @ times_linear_part(block, dy, inverse, product)
-            )
-            for block, primal, inverse, product, part in zip(
-                blocks, X, Z, AZ, second, strict=True
-            )
-        ]  # fmt: skip
+        dX = []
+        for block, primal, inverse, product, part in zip(blocks, X, Z, AZ, second, strict=True):
+            move = _symmetric(primal @ times_linear_part(block, dy, inverse, product)).neg_()
+            dX.append(move.sub_(primal).sub_(part).add_(inverse, alpha=target))
         dS = [block.linear_part(dy) for block in blocks]
         ds = dy[1:] if x.numel() else dy[:0]
         dx = target * inverse_signs - x - x * ds / s - second_signs
@@ -274,7 +273,7 @@ class _State:
     def _move_primal(self, dX: list[Tensor], dx: Tensor, step: float) -> float:
         step = min(1.0, step)
         while step > SHORTEST_STEP / 10.0:
-            X = [primal + step * move for primal, move in zip(self.X, dX, strict=True)]
+            X = [torch.add(primal, move, alpha=step) for primal, move in zip(self.X, dX, strict=True)]
             factors = _cholesky(X)
             if factors is not None:
                 self.X, self.primal_factors = X, factors
@@ -311,4 +310,4 @@ def _dot(left: list[Tensor], right: list[Tensor]) -> float:
 
 
 def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.T) / 2.0
+    return (matrix + matrix.T).mul_(0.5)

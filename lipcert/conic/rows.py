@@ -48,21 +48,21 @@ class PieceRows:
         """``A Y`` for Y of shape ``(side, m)``."""
         product = Y.new_zeros(self.count, Y.shape[1])
         for piece in self.pieces:
-            product[piece.rows] += piece.matrix @ Y[piece.columns]
+            product[piece.rows].addmm_(piece.matrix, Y[piece.columns])
         return product
 
     def times_from_right(self, Y: Tensor) -> Tensor:
         """``Y Aᵀ`` for Y of shape ``(m, side)``."""
         product = Y.new_zeros(Y.shape[0], self.count)
         for piece in self.pieces:
-            product[:, piece.rows] += Y[:, piece.columns] @ piece.matrix.T
+            product[:, piece.rows].addmm_(Y[:, piece.columns], piece.matrix.T)
         return product
 
     def transposed_times(self, Y: Tensor) -> Tensor:
         """``Aᵀ Y`` for Y of shape ``(count, m)``."""
         product = Y.new_zeros(self.side, Y.shape[1])
         for piece in self.pieces:
-            product[piece.columns] += piece.matrix.T @ Y[piece.rows]
+            product[piece.columns].addmm_(piece.matrix.T, Y[piece.rows])
         return product
 
     def diagonal_of(self, Y: Tensor) -> Tensor:

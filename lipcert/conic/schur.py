@@ -139,15 +139,14 @@ def constraint_values(
 
 
 def quadratic_forms(block: Block, Y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``e Y e``, ``w Y w`` and ``a Y a`` for a matrix Y that need not be symmetric."""
+    """``e Y e``, ``w Y w`` and ``a Y a`` for a symmetric matrix Y."""
     n, c = block.inputs, block.centre
     AY = block.rows.times(Y)
-    YA = block.rows.times(Y.T)
     row = block.rows.diagonal_of(AY)
     places = torch.arange(n, block.side, device=Y.device)
-    both = block.partners(AY + YA).gather(1, places[:, None])[:, 0]  # a_k Y e_k + e_k Y a_k
+    crossing = block.partners(AY).gather(1, places[:, None])[:, 0]  # a_k Y e_k
     diagonal = Y.diagonal()
-    remainder = diagonal[n:] - c * both + c.square() * block.partners(row)
+    remainder = diagonal[n:] - 2.0 * c * crossing + c.square() * block.partners(row)
     return diagonal[:n], remainder, row
 
 

@@ -1,7 +1,7 @@
 """Nonlinearities: what they compute and how steep they can be."""
 
 from lipcert.nonlinear.activations import ACTIVATIONS, Activation, PRelu, Unbounded
-from lipcert.nonlinear.base import Nonlinearity, Slopes
+from lipcert.nonlinear.base import Groups, Nonlinearity, Slopes
 from lipcert.nonlinear.normalisation import (
     LogSoftmax,
     MaskedSoftmax,
@@ -18,6 +18,7 @@ __all__ = [
     "Extremes",
     "GroupMax",
     "GroupSort",
+    "Groups",
     "Larger",
     "LogSoftmax",
     "MaskedSoftmax",

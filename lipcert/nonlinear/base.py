@@ -35,17 +35,60 @@ class Slopes:
 
     @property
     def half_width(self) -> float | Tensor:
-        """A bound of ``|slope − c|`` for the computed centre, rounded upward."""
-        centre = self.centre
-        above, below = self.beta - centre, centre - self.alpha
-        if isinstance(above, Tensor) or isinstance(below, Tensor):
-            widest = torch.maximum(torch.as_tensor(above), torch.as_tensor(below))
-            return torch.nextafter(widest, torch.full_like(widest, math.inf))
-        return math.nextafter(max(above, below), math.inf)
+        """A bound of ``|slope − c|`` for the computed centre, itself where float64 holds it."""
+        alpha, beta, centre = (
+            torch.as_tensor(value, dtype=torch.float64)
+            for value in (self.alpha, self.beta, self.centre)
+        )
+        widest = torch.maximum(_difference_up(beta, centre), _difference_up(centre, alpha))
+        return widest if isinstance(self.centre, Tensor) else float(widest)
+
+
+def _difference_up(a: Tensor, b: Tensor) -> Tensor:
+    """``a − b`` rounded upward: Knuth's two-sum tells on which side the computed value lies."""
+    d = a - b
+    part = d - a
+    error = (a - (d - part)) - (b + part)
+    return torch.where(error > 0.0, torch.nextafter(d, torch.full_like(d, math.inf)), d)
 
 
 def _largest(bound: float | Tensor) -> float:
     return float(bound.abs().max()) if isinstance(bound, Tensor) else abs(bound)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of elements between which a map is Lipschitz in l2, each apart from the others.
+
+    ``Σ_{i in outputs of g} dz_i² ≤ constant² · Σ_{j read by g} dv_j²`` for every group g.
+
+    Parameters
+    ----------
+    outputs : group of each output element, ``(N,)``.
+    reads : which element of the flattened inputs, ``(R,)``, is read by which group, ``(R,)``.
+    constant : the Lipschitz constant.
+    rearranges : whether the outputs of a group are its inputs in another order, so that their sum
+        stays the same.
+    """
+
+    outputs: Tensor
+    reads: tuple[Tensor, Tensor]
+    constant: float
+    rearranges: bool = False
+
+    @staticmethod
+    def elementwise(count: int, operands: int, constant: float) -> Groups:
+        """Output i reads element i of each of several operands."""
+        outputs = torch.arange(count)
+        reads = torch.arange(count * operands), outputs.repeat(operands)
+        return Groups(outputs, reads, constant)
+
+    @staticmethod
+    def along(shape: Shape, axes: tuple[int, ...]) -> Tensor:
+        """Which line or patch along ``axes`` each element of a tensor lies in."""
+        kept = [1 if axis in {a % len(shape) for a in axes} else n for axis, n in enumerate(shape)]
+        labels = torch.arange(math.prod(kept)).reshape(kept)
+        return labels.expand(shape).reshape(-1)
 
 
 class Nonlinearity(abc.ABC):
@@ -71,6 +114,19 @@ class Nonlinearity(abc.ABC):
     def slopes(self) -> Slopes | None:
         """The slope interval of an elementwise function; None for anything else."""
         return None
+
+    def groups(self, *shapes: Shape, outputs: int) -> Groups:
+        """Groups within which a map that is not elementwise is Lipschitz; one group by default.
+
+        Parameters
+        ----------
+        shapes : of the inputs.
+        outputs : number of output elements.
+        """
+        count = sum(math.prod(shape) for shape in shapes)
+        everything = torch.arange(count), torch.zeros(count, dtype=torch.int64)
+        together = torch.zeros(outputs, dtype=torch.int64)
+        return Groups(together, everything, self.lipschitz(*shapes).l2)
 
     @property
     def obstacle(self) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lipcert.nonlinear.base import Nonlinearity
+from lipcert.nonlinear.base import Groups, Nonlinearity
 from lipcert.operators import Norms, Shape
 from lipcert.operators.indexing import exact_root
 
@@ -52,24 +52,37 @@ class MaxPool(Nonlinearity):
     def most_windows(self, spatial: Shape) -> int:
         """The most windows that hold one input element, counted on the actual shape."""
         most = 1
-        for n, k, s, d, before, after in zip(
-            spatial,
-            self.kernel,
-            self.stride,
-            self.dilation,
-            self.pads_begin,
-            self.pads_end,
-            strict=True,
-        ):
-            out = (n + before + after - (k - 1) * d - 1) // s + 1
-            reads = torch.arange(out)[:, None] * s + torch.arange(k)[None, :] * d - before
-            inside = reads[(reads >= 0) & (reads < n)]
+        for axis, n in enumerate(spatial):
+            reads = self._reads(axis, n)
+            inside = reads[reads >= 0]
             most *= int(torch.bincount(inside, minlength=1).max()) if inside.numel() else 0
         return most
 
     def lipschitz(self, *shapes: Shape) -> Norms:
         most = self.most_windows(shapes[0][2:])
         return Norms(float(most), exact_root(most), min(float(most), 1.0))
+
+    def groups(self, *shapes: Shape, outputs: int) -> Groups:
+        """Each output and the window that it selects from; windows may overlap."""
+        lead, spatial = math.prod(shapes[0][:2]), shapes[0][2:]
+        read = torch.arange(lead)[:, None]  # (windows, elements of each); −1 in the padding
+        for axis, n in enumerate(spatial):
+            inside = self._reads(axis, n)
+            elements = read[:, None, :, None] * n + inside[None, :, None, :]
+            padded = (read < 0)[:, None, :, None] | (inside < 0)[None, :, None, :]
+            elements = torch.where(padded, -1, elements)
+            read = elements.reshape(len(read) * len(inside), -1)
+        window, place = (read >= 0).nonzero(as_tuple=True)
+        return Groups(torch.arange(outputs), (read[window, place], window), 1.0)
+
+    def _reads(self, axis: int, n: int) -> Tensor:
+        """Positions along an axis that each window reads, −1 in the padding."""
+        k, d = self.kernel[axis], self.dilation[axis]
+        padded = n + self.pads_begin[axis] + self.pads_end[axis]
+        out = (padded - (k - 1) * d - 1) // self.stride[axis] + 1
+        starts = torch.arange(out)[:, None] * self.stride[axis] - self.pads_begin[axis]
+        reads = starts + torch.arange(k)[None, :] * d
+        return torch.where((reads >= 0) & (reads < n), reads, -1)
 
     @property
     def ulps(self) -> int:
@@ -94,6 +107,10 @@ class GroupMax(Nonlinearity):
 
     def lipschitz(self, *shapes: Shape) -> Norms:
         return Norms(1.0, 1.0, 1.0)
+
+    def groups(self, *shapes: Shape, outputs: int) -> Groups:
+        labels = Groups.along(shapes[0], self.axes)
+        return Groups(torch.arange(outputs), (torch.arange(len(labels)), labels), 1.0)
 
     @property
     def ulps(self) -> int:
@@ -121,6 +138,12 @@ class GroupSort(Nonlinearity):
     def lipschitz(self, *shapes: Shape) -> Norms:
         return Norms(1.0, 1.0, 1.0)
 
+    def groups(self, *shapes: Shape, outputs: int) -> Groups:
+        labels = Groups.along(shapes[0], (self.axis,))
+        kept = labels.reshape(shapes[0]).narrow(self.axis, 0, self.count).reshape(-1)
+        whole = self.count == shapes[0][self.axis]
+        return Groups(kept, (torch.arange(len(labels)), labels), 1.0, rearranges=whole)
+
     @property
     def ulps(self) -> int:
         return 0
@@ -141,6 +164,10 @@ class MaxMin(Nonlinearity):
 
     def lipschitz(self, *shapes: Shape) -> Norms:
         return Norms(1.0, 1.0, 1.0)
+
+    def groups(self, *shapes: Shape, outputs: int) -> Groups:
+        pairs = Groups.elementwise(outputs // 2, 2, 1.0)
+        return Groups(pairs.outputs.repeat(2), pairs.reads, 1.0, rearranges=True)
 
     @property
     def ulps(self) -> int:
@@ -166,6 +193,12 @@ class Extremes(Nonlinearity):
 
     def lipschitz(self, *shapes: Shape) -> Norms:
         return Norms(1.0, 1.0, 1.0)
+
+    def groups(self, *shapes: Shape, outputs: int) -> Groups:
+        labels = Groups.along(shapes[0], self.axes)
+        both = torch.arange(outputs // 2).repeat(2)
+        pairs = len(labels) == outputs
+        return Groups(both, (torch.arange(len(labels)), labels), 1.0, rearranges=pairs)
 
     @property
     def ulps(self) -> int:
@@ -193,6 +226,9 @@ class Larger(Nonlinearity):
 
     def lipschitz(self, *shapes: Shape) -> Norms:
         return Norms(1.0, 1.0, 1.0)
+
+    def groups(self, *shapes: Shape, outputs: int) -> Groups:
+        return Groups.elementwise(outputs, len(shapes), 1.0)
 
     @property
     def ulps(self) -> int:

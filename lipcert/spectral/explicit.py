@@ -12,8 +12,12 @@ from torch import Tensor
 from lipcert.operators import (
     Composed,
     Convolution,
+    Dense,
+    Indexing,
     LinearOperator,
+    Reshape,
     Sum,
+    Transpose,
     flat_identity,
     transpose,
 )
@@ -81,6 +85,22 @@ def _is_plain_convolution(operator: LinearOperator) -> TypeGuard[Convolution]:
     if not isinstance(operator, Convolution) or operator.groups != 1 or operator.lead != 1:
         return False
     return math.prod(operator.kernel) <= MANY_TAPS
+
+
+def explicit_matrix(operator: LinearOperator, device: torch.device) -> tuple[Tensor, float]:
+    """The matrix ``(out, in)``, and a bound of its spectral distance to the true one."""
+    if isinstance(operator, Dense) and not operator.lead:
+        return operator.weight.to(device), operator.error.l2
+    moved = operator.to(device)
+    flipped = operator.out_size < operator.in_size
+    source = transpose(moved) if flipped else moved
+    rows = torch.empty(source.in_size, source.out_size, dtype=torch.float64, device=device)
+    for start, columns in _column_chunks(source, device):
+        rows[start : start + columns.shape[0]] = source.apply(columns).reshape(len(columns), -1)
+    exact = isinstance(operator, Indexing | Reshape | Transpose)
+    underflow = mul_up(operator.underflow, sqrt_up(float(source.in_size)))
+    error = 0.0 if exact else add_up(operator.evaluation_error.l2, underflow)
+    return (rows if flipped else rows.T.contiguous()), error
 
 
 def explicit_absolute_sums(operator: LinearOperator, device: torch.device) -> tuple[float, float]:

@@ -38,6 +38,34 @@ def proven_upper(gram: Tensor, candidate: float) -> tuple[Tensor, Tensor]:
     return bounds, (info == 0) & torch.isfinite(bounds)
 
 
+def is_proven_above(matrix: Tensor, floor: float) -> bool:
+    """Whether no eigenvalue of a symmetric ``(n, n)`` matrix is proven to be below ``floor ≥ 0``.
+
+    ``A − δI = L Lᵀ + D`` with ``‖D‖ ≤ δ − floor``.
+    """
+    n = matrix.shape[-1]
+    if n == 0:
+        return True
+    if not bool(torch.isfinite(matrix).all()):
+        return False
+    rounding = gamma_of_product(n, is_complex=False) + 8.0 * UNIT_ROUNDOFF
+    trace = float(matrix.diagonal().abs().sum())
+    shift = 2.0 * (floor * STEP_UP + rounding * trace * 2.0)
+    for _ in range(3):
+        shifted = matrix.clone()
+        shifted.diagonal().sub_(shift)
+        factor, info = torch.linalg.cholesky_ex(shifted)
+        if int(info) != 0:
+            return False
+        size = square_sums_up(factor[None]) + frobenius_up(shifted[None]) + shift
+        slack = _residual_norm_up(shifted[None], factor[None]) + rounding * size
+        needed = float(slack[0]) * STEP_UP * STEP_UP + floor * STEP_UP
+        if needed <= shift:
+            return True
+        shift = 2.0 * needed
+    return False
+
+
 def _residual_norm_up(matrix: Tensor, factor: Tensor) -> Tensor:
     """Bounds of ``‖A − L Lᴴ‖_F`` for Hermitian A and lower triangular L, before rounding.
 

@@ -1,0 +1,95 @@
+"""Strictly feasible multipliers by AutoLip's recursion, from the output back to the input.
+
+If the squares of all signals are demanded with weights g, a stage with multiplier u grants
+``g ‖z‖²`` for ``h ‖v‖²`` where ``u ‖z − c v‖² − u r² ‖v‖² ≥ g ‖z‖² − h ‖v‖²``; the cheapest is
+``u = (1 + |c|/r) g`` with ``h = (r + |c|)² g``, the square of the steepest slope.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from lipcert.bounds.autolip import slope_constant
+from lipcert.bounds.context import BoundContext
+from lipcert.bounds.coordinates import SMALLEST_HALF_WIDTH
+from lipcert.signals import SignalForm, Stage, Terms
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What one part demands on its input, and the multiplier of each of its stages."""
+
+    entry: float
+    multipliers: list[float]
+
+
+def demands_of(
+    form: SignalForm,
+    constant: float | None,
+    demand: float,
+    context: BoundContext,
+    margin: float,
+) -> Demands:
+    """Multipliers of a part whose output is demanded with weight ``demand``.
+
+    Parameters
+    ----------
+    constant : the part's Lipschitz constant where it is taken as a whole.
+    margin : factor above 1 by which every demand is exceeded.
+    """
+    if constant is not None:
+        return Demands(max(demand * constant**2, 1e-280) * margin, [])
+    constants = _signal_constants(form, context)
+    demands = [0.0] * (len(form.stages) + 1)
+    _spread(demands, form.output_terms, demand, constants, context)
+    floor = max(demands) * 1e-12 or 1e-100
+    multipliers = [0.0] * len(form.stages)
+    for k in range(len(form.stages), 0, -1):
+        stage = form.stages[k - 1]
+        wanted = max(demands[k], floor) * margin
+        factor, steepest, reads = _steepness(stage)
+        multipliers[k - 1] = factor * wanted
+        _spread(demands, stage.terms, steepest**2 * reads * wanted * margin, constants, context)
+    return Demands(max(demands[0], floor) * margin, multipliers)
+
+
+def _steepness(stage: Stage) -> tuple[float, float, float]:
+    """``1 + |c|/r``, the steepest slope, and how many groups share one input, at most."""
+    slopes = stage.nonlinearity.slopes
+    if slopes is None:
+        groups = stage.nonlinearity.groups(*stage.input_shapes, outputs=math.prod(stage.shape))
+        elements = groups.reads[0]
+        most = int(torch.bincount(elements).max()) if elements.numel() else 1
+        return 1.0, groups.constant, float(most)
+    centre = torch.as_tensor(slopes.centre, dtype=torch.float64).abs()
+    width = torch.as_tensor(slopes.half_width, dtype=torch.float64)
+    width = torch.maximum(width, SMALLEST_HALF_WIDTH * centre + 1e-300)
+    return float((1.0 + centre / width).max()), float((centre + width).max()), 1.0
+
+
+def _signal_constants(form: SignalForm, context: BoundContext) -> list[float]:
+    """About AutoLip's constants, by the triangle inequality: only the shares follow from them."""
+    constants = [1.0]
+    for stage in form.stages:
+        before = sum(context.norm_of(A).value * constants[j] for j, A in stage.terms.items())
+        constants.append(max(slope_constant(stage, "l2") * before, 1e-200))
+    return constants
+
+
+def _spread(
+    demands: list[float],
+    terms: Terms,
+    demand: float,
+    constants: list[float],
+    context: BoundContext,
+) -> None:
+    """``‖Σ_j A_j z_j‖² ≤ Σ_j ‖A_j‖²/θ_j ‖z_j‖²``, shares θ_j as large as the terms."""
+    parts = {j: context.norm_of(A).value * constants[j] for j, A in terms.items()}
+    total = sum(parts.values())
+    for j, part in parts.items():
+        if part > 0.0:
+            size = part / constants[j]
+            demands[j] += demand * size * size * (total / part)
