@@ -24,6 +24,7 @@ ORDER = (
     ("rounding",),
     ("operators",),
     ("spectral",),
+    ("conic",),
     ("nonlinear",),
     ("graph",),
     ("onnx_import",),

@@ -15,6 +15,7 @@ the first block, and a coupling of its own on every input of a later one.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,10 +111,11 @@ class Block:
 
     def to(self, device: torch.device) -> Block:
         """The same block on ``device``."""
-        moved = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
-        }
-        return replace(self, rows=self.rows.to(device), **moved)
+        moved: dict[str, Any] = {"rows": self.rows.to(device)}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                moved[name] = value.to(device)
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True, eq=False)

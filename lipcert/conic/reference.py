@@ -6,6 +6,7 @@ estimates, near the optimum and often below it, until a proof has been made from
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 from collections.abc import Callable
@@ -24,11 +25,14 @@ from lipcert.registry import Registry
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-MOST_ENTRIES = 100_000_000
+MOST_ENTRIES = 50_000_000
 """Coefficients of one block above which no problem is posed: some 100 bytes each on the way."""
 
-Options = Callable[[float, float], dict[str, Any]]
-"""From a tolerance and a number of seconds to the options that a solver knows them by."""
+LARGEST_SIDE_CLARABEL = 250
+"""Side s of a block above which the s⁴/8 numbers of Clarabel's dense blocks take over 4 GB."""
+
+Options = Callable[[Problem, float, float], dict[str, Any]]
+"""From a problem, a tolerance and seconds to a solver's options; SolverError if it is too large."""
 
 REFERENCE_SOLVERS: Registry[Options] = Registry("reference solver")
 
@@ -54,15 +58,18 @@ class Reference:
 
 
 @REFERENCE_SOLVERS.register("scs")
-def scs_options(eps: float, time_limit: float) -> dict[str, Any]:
+def scs_options(problem: Problem, eps: float, time_limit: float) -> dict[str, Any]:
     """Operator splitting (O'Donoghue et al. 2016); eps is absolute and relative."""
     limit = {"time_limit_secs": time_limit} if math.isfinite(time_limit) else {}
     return {"eps_abs": eps, "eps_rel": eps, "max_iters": 1_000_000, **limit}
 
 
 @REFERENCE_SOLVERS.register("clarabel")
-def clarabel_options(eps: float, time_limit: float) -> dict[str, Any]:
+def clarabel_options(problem: Problem, eps: float, time_limit: float) -> dict[str, Any]:
     """Interior point (Goulart & Chen 2024), with the faster one of its factorisations."""
+    side = max(block.side for block in problem.blocks)
+    if side > LARGEST_SIDE_CLARABEL:
+        raise _failure("clarabel", f"a matrix of side {side} takes more memory than it should")
     gaps = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), eps)
     return {"direct_solve_method": "faer", "time_limit": time_limit, **gaps}
 
@@ -81,8 +88,8 @@ def reference_solution(
     eps : tolerance, as the solver understands it, in scaled coordinates.
     time_limit : seconds after which the solver is to end with what it has.
     """
-    options = REFERENCE_SOLVERS[solver](eps, time_limit)
-    cvxpy = _cvxpy(solver)
+    options = REFERENCE_SOLVERS[solver](problem, eps, time_limit)
+    cvxpy = _cvxpy_with(solver)
     began = time.perf_counter()
     scaled = problem.scaled(problem.start)
     y, model = _posed(cvxpy, scaled.problem)
@@ -93,6 +100,8 @@ def reference_solution(
     except Exception as error:  # each solver raises errors of its own
         raise _failure(solver, f"the solver failed: {error}") from error
     seconds_solver = time.perf_counter() - started
+    if _was_interrupted(raw):
+        raise KeyboardInterrupt
     answer = chain.invert(raw, inverse)
     value = answer.primal_vars.get(y.id) if answer.primal_vars else None
     if value is None or not np.isfinite(value).all():
@@ -109,23 +118,27 @@ def reference_solution(
 
 def _failure(solver: str, finding: str) -> SolverError:
     return SolverError(
-        f"reference solver {solver!r}",
+        f"reference solver {solver}".rstrip(),
         finding,
         "use the structured solver, or another tolerance or time limit",
     )
 
 
-def _cvxpy(solver: str) -> Any:
+def _was_interrupted(raw: Any) -> bool:
+    """Whether SCS, which catches the signal itself, ended for Control-C."""
+    return isinstance(raw, dict) and raw["info"]["status_val"] == -5
+
+
+def _cvxpy_with(solver: str) -> Any:
     """The package cvxpy; two seconds to import, hence late."""
     try:
-        import cvxpy
-
+        cvxpy: Any = importlib.import_module("cvxpy")
         installed = solver.upper() in cvxpy.installed_solvers()
     except ImportError:
         installed = False
     if not installed:
         raise SolverError(
-            f"reference solver {solver!r}",
+            f"reference solver {solver}",
             "the package is not installed",
             f"run pip install cvxpy {solver}",
         )
@@ -159,8 +172,7 @@ def linear_map(block: Block, multipliers: int) -> sp.csc_array:
         values.cpu().numpy() for values in (block.centre, block.activation_weight, block.row_weight)
     )
     head_index, above_index, below_index = (
-        index.cpu().numpy()
-        for index in (block.head_index, block.activation_index, block.row_index)
+        index.cpu().numpy() for index in (block.head_index, block.activation_index, block.row_index)
     )
     partner = np.arange(block.activations) if block.partner is None else block.partner.cpu().numpy()
 
@@ -197,11 +209,7 @@ def _triangles(rows: sp.csr_array) -> tuple[NDArray[Any], NDArray[Any], NDArray[
     entries = np.diff(rows.indptr).astype(np.int64)
     total = int((entries * (entries + 1) // 2).sum())
     if total > MOST_ENTRIES:
-        raise SolverError(
-            "reference solver",
-            f"the inequality has {total} coefficients, more than {MOST_ENTRIES}",
-            "use the structured solver",
-        )
+        raise _failure("", f"the inequality has {total} coefficients, more than {MOST_ENTRIES}")
     # every stored element of a row meets those up to itself in the same row
     row = np.repeat(np.arange(len(entries)), entries)
     partners = np.arange(rows.nnz) - rows.indptr[row] + 1

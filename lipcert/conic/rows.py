@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -75,17 +76,21 @@ class PieceRows:
     def weighted_gram(self, weights: Tensor) -> Tensor:
         """``Aᵀ diag(weights) A`` of shape ``(side, side)``."""
         gram = weights.new_zeros(self.side, self.side)
-        by_row: dict[tuple[int, int], list[Piece]] = {}
-        for piece in self.pieces:
-            by_row.setdefault((piece.row, piece.matrix.shape[0]), []).append(piece)
-        for group in by_row.values():
-            part = weights[group[0].rows]
+        ordered = sorted(self.pieces, key=lambda piece: piece.row)
+        for place, left in enumerate(ordered):
+            part = weights[left.rows]
             if not bool(part.any()):
                 continue
-            for left in group:
-                scaled = (part[:, None] * left.matrix).T
-                for right in group:
-                    gram[left.columns, right.columns] += scaled @ right.matrix
+            scaled = (part[:, None] * left.matrix).T
+            gram[left.columns, left.columns] += scaled @ left.matrix
+            for right in itertools.islice(ordered, place + 1, None):
+                if right.row >= left.rows.stop:
+                    break
+                stop = min(left.rows.stop, right.rows.stop)
+                shared = scaled[:, right.row - left.row : stop - left.row]
+                crossing = shared @ right.matrix[: stop - right.row]
+                gram[left.columns, right.columns] += crossing
+                gram[right.columns, left.columns] += crossing.T
         return gram
 
     def dense(self) -> Tensor:
