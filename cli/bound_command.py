@@ -15,6 +15,7 @@ from .options import (
     model_options,
     norm_option,
     output_options,
+    solver_option,
     spectral_option,
     time_limit_option,
 )
@@ -28,6 +29,7 @@ NO_FINITE_BOUND = 3
 @norm_option
 @method_option
 @spectral_option
+@solver_option
 @click.option("--pairwise", is_flag=True, help="Also bound the difference of every two outputs.")
 @click.option(
     "--logits", is_flag=True, help="Bound the logits, leaving out a final softmax or sigmoid."
@@ -42,6 +44,7 @@ def bound_command(
     norm: str,
     method: str,
     spectral: str,
+    solver: str,
     pairwise: bool,
     logits: bool,
     time_limit: float,
@@ -61,6 +64,7 @@ def bound_command(
             norm=norm,
             method=method,
             spectral=spectral,
+            solver=solver,
             pairwise=pairwise,
             logits=logits,
             time_limit=time_limit,

@@ -17,6 +17,7 @@ from .options import (
     model_options,
     norm_option,
     output_options,
+    solver_option,
     spectral_option,
     time_limit_option,
 )
@@ -37,6 +38,7 @@ from .values import read_range
 @norm_option
 @method_option
 @spectral_option
+@solver_option
 @click.option(
     "--normalize",
     metavar="mean=M,std=S",
@@ -68,6 +70,7 @@ def certify_command(
     norm: str,
     method: str,
     spectral: str,
+    solver: str,
     normalize: str | None,
     input_range: tuple[float, float] | None,
     time_limit: float,
@@ -91,6 +94,7 @@ def certify_command(
             norm=norm,
             method=method,
             spectral=spectral,
+            solver=solver,
             labels=labels,
             normalize=normalize,
             input_range=input_range,

@@ -18,6 +18,7 @@ from .values import METHOD_NAMES, read_method, read_report, read_shape
 Command = Callable[..., Any]
 
 NORM_NAMES = ("l2", "l1", "linf")
+SOLVER_NAMES = ("hkm", "scs", "clarabel")
 SPECTRAL_NAMES = ("auto", "gram", "svd")
 DEVICE_NAMES = ("cpu", "cuda", "auto")
 FORMAT_NAMES = ("text", *(name for name in sorted(FORMATS) if name != "text"))
@@ -53,7 +54,15 @@ time_limit_option = click.option(
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="Seconds after which no optional work is started.",
+    help="Seconds after which no optional work is started and LipSDP stops with what it has.",
+)
+solver_option = click.option(
+    "--solver",
+    type=click.Choice(SOLVER_NAMES),
+    default="hkm",
+    show_default=True,
+    help="Solver of LipSDP: hkm is lipcert's own; the others are references for small models. "
+    "What any of them returns is proved before it is printed.",
 )
 device_option = click.option(
     "--device",

@@ -12,7 +12,7 @@ import click
 
 from lipcert.reports import FORMATS
 
-METHOD_NAMES = ("auto", "autolip", "averaged")
+METHOD_NAMES = ("auto", "exact", "autolip", "averaged", "lipsdp", "lipsdp-layer")
 """Methods named in the help text, so that it needs no import of torch; any registered is taken."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import math
@@ -17,7 +18,8 @@ from lipcert.bounds import METHODS, BoundContext, LipschitzBound, Obstacle, Prog
 from lipcert.bounds.context import silent
 from lipcert.bounds.obstacles import obstacles_of
 from lipcert.bounds.result import Constants
-from lipcert.errors import InputError
+from lipcert.conic.solvers import SOLVERS
+from lipcert.errors import InputError, UnsupportedError
 from lipcert.graph import Graph
 from lipcert.head import logits_of
 from lipcert.inspection import Inspection, inspect_graph
@@ -31,7 +33,7 @@ from lipcert.versions import versions
 if TYPE_CHECKING:
     Model = str | Path | Graph | torch.nn.Module
 
-AUTO = ("autolip", "averaged")
+AUTO = ("exact", "autolip", "averaged", "lipsdp")
 """What ``method="auto"`` runs, in order, while time is left; the smallest bound counts."""
 
 
@@ -123,6 +125,7 @@ def bound(
     logits: bool = False,
     device: str = "cpu",
     time_limit: float = 30.0,
+    solver: str = "hkm",
     lower_seconds: float = 2.0,
     starts: np.ndarray | None = None,
     input_shape: Shape | None = None,
@@ -139,7 +142,9 @@ def bound(
     pairwise : also the constants of all differences of two outputs.
     logits : bound the logits, leaving out a final softmax or sigmoid.
     device : "cpu", "cuda" or "auto".
-    time_limit : seconds after which no optional work is started.
+    time_limit : seconds after which no optional work is started, and a solver stops with the
+        bound it has.
+    solver : of LipSDP: "hkm" (structured), or "scs" or "clarabel" through cvxpy.
     lower_seconds : seconds spent on the lower bound; 0 leaves it out.
     starts : samples from which the search for the lower bound begins.
 
@@ -152,7 +157,8 @@ def bound(
         graph = graph.ending_at(logits_of(graph))
     settings = _settings(norm, spectral, device, time_limit)
     form = fold(graph)
-    context = BoundContext(norm, settings, progress)
+    SOLVERS[solver]
+    context = BoundContext(norm, settings, progress, solver)
     results = _run_methods(form, context, method)
     name, best = min(results.items(), key=lambda item: item[1].value)
     table = None
@@ -209,9 +215,12 @@ def _run_methods(form: SignalForm, context: BoundContext, method: str) -> dict[s
         return {method: METHODS[method](form, context)}
     results: dict[str, Constants] = {}
     for name in AUTO:
-        if results and context.expired:
+        if context.norm not in METHODS.norms_of(name):
+            continue
+        if results and (context.expired or any(found.exact for found in results.values())):
             break
-        results[name] = METHODS[name](form, context)
+        with contextlib.suppress(UnsupportedError):
+            results[name] = METHODS[name](form, context)
     return results
 
 

@@ -1,7 +1,9 @@
 """Lipschitz bounds: one method per file, registered in ``METHODS``."""
 
 import lipcert.bounds.autolip
-import lipcert.bounds.averaged  # noqa: F401
+import lipcert.bounds.averaged
+import lipcert.bounds.exact
+import lipcert.bounds.lipsdp  # noqa: F401
 from lipcert.bounds.context import BoundContext, Progress
 from lipcert.bounds.lower import lower_bound
 from lipcert.bounds.obstacles import Obstacle

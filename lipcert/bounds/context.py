@@ -31,11 +31,15 @@ class BoundContext:
     norm : "l1", "l2" or "linf", on input and output alike.
     settings : how operator norms are found.
     progress : told of each step.
+    solver : of matrix inequalities, a name of ``SOLVERS``.
+    interrupted : set when a method was stopped by the user and answers with what it has.
     """
 
     norm: str = "l2"
     settings: NormSettings = field(default_factory=NormSettings)
     progress: Progress = silent
+    solver: str = "hkm"
+    interrupted: bool = False
     _norms: dict[int, tuple[LinearOperator, NormBound]] = field(default_factory=dict)
 
     def norm_of(self, operator: LinearOperator) -> NormBound:
@@ -58,5 +62,5 @@ class BoundContext:
 
     @property
     def expired(self) -> bool:
-        """Whether the deadline has passed: then nothing optional is started."""
-        return time.monotonic() >= self.settings.deadline
+        """Whether the deadline has passed or the user has had enough: nothing optional starts."""
+        return self.interrupted or time.monotonic() >= self.settings.deadline

@@ -41,5 +41,6 @@ def dominating_factor(reading: Coefficients) -> Tensor | None:
         rounding = mul_up(float(frobenius_up(factor[None])) ** 2, gamma(len(A) + 4))
         rounding = add_up(rounding, mul_up(2.0**-52, float(frobenius_up(gram[None]))))
         if is_proven_above(product - gram, add_up(distance, rounding)):
-            return factor / scale[:, None]
+            unscaled: Tensor = factor / scale[:, None]
+            return unscaled
     return None

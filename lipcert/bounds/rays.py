@@ -10,7 +10,7 @@ These are estimates in float64: no bound rests on them, only the remark that one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,8 @@ MARGIN = 1e-9
 """How far a neuron is from its corner, relative to all it sums up, where its side is clear."""
 STEPS = 300
 """Steps towards a ray that has every neuron on its side."""
+ROUNDING = 1e-8
+"""Relative distance from a slope of the model at which a bound is that slope, rounded outward."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class FarLayer:
         close = SAME * slopes.abs()
         right, left = (self.right - slopes).abs() <= close, (self.left - slopes).abs() <= close
         return right.double() - left.double() if bool((right | left).all()) else None
+
+    def only(self, kept: Tensor) -> FarLayer:
+        """Some of the neurons."""
+        return FarLayer(self.weight[kept], self.left[kept], self.right[kept])
 
 
 def far_layer(stage: Stage, weight: Tensor) -> FarLayer:
@@ -97,3 +103,15 @@ def rays_inside(wanted: Tensor, hint: Tensor | None = None) -> Iterator[Tensor]:
         ray = ray + (1.0 - reach[worst]) * rows[worst]
         reach = rows @ ray
     yield ray
+
+
+def comes_close(
+    value: float,
+    rays: Iterable[Tensor],
+    hidden: Sequence[FarLayer],
+    last: Tensor,
+    skip: Tensor | None = None,
+) -> bool:
+    """Whether the model is as steep as ``value`` far along one of the rays."""
+    slopes = (far_slope_estimate(ray, hidden, last, skip) for ray in rays)
+    return value == 0.0 or any(slope >= value * (1.0 - ROUNDING) for slope in slopes)

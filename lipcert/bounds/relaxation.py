@@ -95,19 +95,18 @@ def _with_margin(
     signed = False
     for place, (part, own) in enumerate(zip(parts, demands, strict=True)):
         later = parts[place + 1] if place + 1 < len(parts) else None
-        first = place == 0
-        if part.constant is not None:
-            maker = _BoxMaker(part.constant, device)
-        else:
-            maker = _BlockMaker(part.form, context, reduce=first)
-        heads = entry if first or len(entry) > 1 else entry
+        maker = (
+            _BlockMaker(part.form, context, reduce=place == 0)
+            if part.constant is None
+            else _BoxMaker(part.constant, device)
+        )
         local = maker.multipliers(numbers, own.multipliers, per_layer=per_layer)
         exits = None
         if later is not None:
             width = 1 if part.constant is not None or later.constant is not None else maker.outputs
             following = torch.full((width,), demands[place + 1].entry, dtype=torch.float64)
             exits = numbers.take(following.to(device))
-        blocks.append(maker.block(heads, local, exits))
+        blocks.append(maker.block(entry, local, exits))
         signed = signed or maker.signed
         if exits is not None:
             entry = exits

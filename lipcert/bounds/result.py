@@ -59,10 +59,14 @@ class MethodTable(Registry[Method]):
         """The methods that work in a norm."""
         return tuple(name for name in self if norm in self._norms[name])
 
+    def norms_of(self, name: str) -> tuple[str, ...]:
+        """The norms that a method works in."""
+        self[name]
+        return self._norms[name]
+
     def check_norm(self, name: str, norm: str) -> None:
         """Raise InputError where a method does not work in a norm."""
-        self[name]
-        if norm not in self._norms[name]:
+        if norm not in self.norms_of(name):
             raise InputError(
                 f"method {name!r}",
                 f"bounds the {' and '.join(self._norms[name])} norm only, not {norm}",

@@ -1,31 +1,109 @@
-"""Chains whose weights are nonnegative, or become so when the signs of neurons are turned.
-
-For slopes ``|D_k| ≤ ℓ_k`` and any matrices, entry by entry,
-
-    |A_L D_{L−1} A_{L−1} … D_1 A_1| ≤ |A_L| ℓ_{L−1} |A_{L−1}| … ℓ_1 |A_1| = P,
-
-so ``|f(x) − f(y)| ≤ P |x − y|`` and ``‖P‖`` is a bound of every chain.  With signs S_k = ±1 of
-neurons, inputs and outputs such that ``A_k = S_k |A_k| S_{k−1}``, the Jacobian whose slopes are all
-ℓ is ``S_L P S_0``, of norm ‖P‖: where some input takes these slopes, the bound is the constant.
-"""
+"""Chains of nonnegative weights, or of weights that become so when some neurons are turned."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lipcert.bounds.absolute import AbsoluteProduct
+from lipcert.bounds.context import BoundContext
+from lipcert.bounds.hidden import affords, size_up, slope_ends, written_out
+from lipcert.bounds.rays import comes_close, far_layer, rays_inside
+from lipcert.bounds.result import Constants
 from lipcert.bounds.rows import Rows
-from lipcert.operators import Dense
-from lipcert.rounding import SMALLEST_NORMAL, add_up, div_up, gamma, mul_up, sqrt_up
-from lipcert.spectral import NormSettings, spectral_norm_bound
-from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
+from lipcert.rounding import SMALLEST_NORMAL, add_up, mul_up
+from lipcert.signals import SignalForm
 
 PASSES = 100
 """Passes over the chain in which signs must settle."""
+MOST_OUTPUTS = 64
+"""Outputs up to which the difference of every two is bounded on its own."""
+
+
+def nonnegative_chain(
+    form: SignalForm, plain: Constants, context: BoundContext
+) -> Constants | None:
+    """Nonnegative weights, after turning signs of neurons: the norm of the product."""
+    weights = _chain_weights(form, context) if form.stages else None
+    if weights is None:
+        return None
+    matrices = trimmed([rows.matrix for rows in weights])
+    signs = consistent_signs(matrices)
+    if signs is None:
+        return None
+    steepest = [_steepest(form, k) for k in range(1, len(weights))]
+    inner = AbsoluteProduct.of(weights[0])
+    for slopes, rows in zip(steepest[:-1], weights[1:-1], strict=True):
+        inner = inner.times(slopes, rows)
+    value = inner.times(steepest[-1], weights[-1]).norm_bound(context.settings)
+    value = min(value, plain.value)
+    exact = _has_all_steepest(form, matrices, steepest, signs[0], value)
+
+    def pairwise_constants() -> np.ndarray:
+        table = plain.pairwise().copy()
+        if len(table) <= MOST_OUTPUTS:
+            for i, rows in enumerate(_differences(weights[-1])):
+                own = inner.times(steepest[-1], rows).row_bounds()
+                table[i] = np.fmin(table[i], own)
+            table = np.minimum(table, table.T)
+            np.fill_diagonal(table, 0.0)
+        return table
+
+    turned = any(bool((sign < 0.0).any()) for sign in signs[1:-1])
+    details = "nonnegative weights" + (" after turning neurons" if turned else "")
+    details += "" if exact else ", no input known to be that steep"
+    return Constants(value, plain.signals, pairwise_constants, details, exact)
+
+
+def _chain_weights(form: SignalForm, context: BoundContext) -> list[Rows] | None:
+    """The matrices of a chain of elementwise activations, first to last; None for other models."""
+    tables = [*(stage.terms for stage in form.stages), form.output_terms]
+    for k, table in enumerate(tables):
+        if set(table) != {k} or not affords(table, context):
+            return None
+    if any(stage.nonlinearity.slopes is None for stage in form.stages):
+        return None
+    sizes = [form.size(k) for k in range(len(tables))]
+    work = 2.0 * sizes[0] * sum(a * b for a, b in pairwise(sizes))
+    if not context.settings.leaves_time_for(work):
+        return None
+    return [written_out(form, table, context)[k] for k, table in enumerate(tables)]
+
+
+def _steepest(form: SignalForm, signal: int) -> Tensor:
+    """The largest magnitude of the slope of each neuron."""
+    alpha, beta = slope_ends(form.stages[signal - 1])
+    return torch.maximum(alpha.abs(), beta.abs())
+
+
+def _has_all_steepest(
+    form: SignalForm, matrices: list[Tensor], steepest: list[Tensor], signs: Tensor, value: float
+) -> bool:
+    """Whether some input has the steepest slope at every neuron, all of one sign."""
+    hidden = [far_layer(s, matrix) for s, matrix in zip(form.stages, matrices, strict=False)]
+    wanted, jacobian = [], torch.eye(matrices[0].shape[1], dtype=torch.float64)
+    for layer, slopes in zip(hidden, steepest, strict=True):
+        sides = layer.sides(slopes)
+        if sides is None:
+            return False
+        jacobian = layer.weight @ jacobian
+        wanted.append(sides[:, None] * jacobian)
+        jacobian = slopes[:, None] * jacobian
+    rays = rays_inside(torch.cat(wanted), hint=signs)
+    return comes_close(value, rays, hidden, matrices[-1])
+
+
+def _differences(rows: Rows) -> Iterable[Rows]:
+    """For each output, the differences of all others from it; the error is that of one row."""
+    for row in rows.matrix:
+        matrix = rows.matrix - row
+        rounding = mul_up(2.0**-52, size_up(matrix))
+        error = add_up(mul_up(rows.error, 1.4142135623730952), rounding, SMALLEST_NORMAL)
+        yield Rows(matrix, error)
 
 
 def consistent_signs(matrices: Sequence[Tensor]) -> list[Tensor] | None:
@@ -35,7 +113,7 @@ def consistent_signs(matrices: Sequence[Tensor]) -> list[Tensor] | None:
     code ``2·label + sign`` that reaches it along such entries; neighbours end with one label.
     """
     sizes = [matrices[0].shape[1], *(len(matrix) for matrix in matrices)]
-    codes = [2 * part for part in torch.arange(sum(sizes)).split(sizes)]
+    codes = [2 * part for part in torch.split(torch.arange(sum(sizes)), sizes)]
     for _ in range(PASSES):
         before = codes
         for k, matrix in enumerate(matrices):
@@ -71,82 +149,3 @@ def trimmed(matrices: Sequence[Tensor]) -> list[Tensor]:
         whole.append(matrix * read[:, None])
         read = (whole[-1] != 0.0).any(0)
     return whole[::-1]
-
-
-@dataclass
-class AbsoluteProduct:
-    """``|A_k| ℓ … ℓ_1 |A_1|`` as ``2^exponent · matrix``, the matrices known up to an error each.
-
-    The true product is, entry by entry, at most ``(1 + γ_roundings) · matrix`` plus something
-    whose spectral norm is at most ``error``.
-    """
-
-    matrix: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
-    error: float = 0.0
-    exponent: int = 0
-    roundings: int = 0
-
-    @classmethod
-    def of(cls, rows: Rows) -> AbsoluteProduct:
-        """The product of one matrix."""
-        return cls(rows.matrix.abs(), rows.error)._rescaled()
-
-    def times(self, slopes: Tensor, rows: Rows) -> AbsoluteProduct:
-        """``|rows| · slopes · this``."""
-        scale = power_of_two_scale(rows.matrix)
-        outer, own = rows.matrix.abs() / scale, div_up(rows.error, scale)
-        steep = float(slopes.max()) if slopes.numel() else 0.0
-        matrix = outer @ (slopes[:, None] * self.matrix)
-        count = self.roundings + outer.shape[1] + 2
-        inner = add_up(self.size, self.error)
-        # what is lost by underflow: two products, and the division of an entry by the scale
-        lost = SMALLEST_NORMAL * 4.0 * (1.0 + steep) * (1.0 + float(self.matrix.numel()))
-        lost = mul_up(lost, float(outer.shape[1] * max(matrix.numel(), 1)), max(1.0, self.size))
-        error = add_up(
-            mul_up(_schur(outer), steep, self.error), mul_up(own, steep, inner), lost
-        )
-        exponent = self.exponent + math.frexp(scale)[1] - 1
-        return AbsoluteProduct(matrix, error, exponent, count)._rescaled()
-
-    def _rescaled(self) -> AbsoluteProduct:
-        scale = power_of_two_scale(self.matrix)
-        lost = SMALLEST_NORMAL * max(1, self.matrix.numel())
-        exponent = self.exponent + math.frexp(scale)[1] - 1
-        error = add_up(div_up(self.error, scale), lost)
-        return AbsoluteProduct(self.matrix / scale, error, exponent, self.roundings)
-
-    @property
-    def slack(self) -> float:
-        """A factor that covers the roundings of every entry."""
-        return 1.0 + 2.0 * gamma(self.roundings + 2)
-
-    @property
-    def size(self) -> float:
-        """A bound of the norm of the product without its error."""
-        return mul_up(float(frobenius_up(self.matrix[None])), self.slack)
-
-    def norm_bound(self, settings: NormSettings) -> float:
-        """A bound of the norm of the true product."""
-        norm = spectral_norm_bound(Dense(self.matrix), settings).value
-        return ldexp_up(add_up(mul_up(norm, self.slack), self.error), self.exponent)
-
-
-def _schur(matrix: Tensor) -> float:
-    """A bound of the spectral norm of a nonnegative matrix: the root of its largest sums."""
-    if not matrix.numel():
-        return 0.0
-    slack = 1.0 + 4.0 * gamma(sum(matrix.shape))
-    largest = (float(matrix.sum(axis).max()) for axis in (0, 1))
-    columns, rows = (mul_up(total, slack) for total in largest)
-    return mul_up(sqrt_up(columns), sqrt_up(rows))
-
-
-def ldexp_up(value: float, exponent: int) -> float:
-    """An upper bound of ``value · 2^exponent`` for ``value ≥ 0``."""
-    if value == 0.0 or not math.isfinite(value):
-        return value
-    try:
-        product = math.ldexp(value, exponent)
-    except OverflowError:
-        return math.inf
-    return product if product >= SMALLEST_NORMAL else math.nextafter(product, math.inf)

@@ -48,7 +48,7 @@ class CliqueFactor:
                 below = torch.linalg.solve_triangular(factor, H[out[:, None], kept], upper=False)
                 carried = H[kept[:, None], kept] - below.T @ below
             else:
-                out, kept = slice(None), own[:0]
+                out, kept = torch.arange(len(own), device=own.device), own[:0]
                 factor = self._cholesky(H)
                 below = H[:, :0]
                 carried = None
@@ -67,7 +67,8 @@ class CliqueFactor:
                 else unit
             )
             if int(info) == 0 and bool(torch.isfinite(factor.diagonal()).all()):
-                return factor / scale[:, None]
+                unscaled: Tensor = factor / scale[:, None]
+                return unscaled
         self.succeeded = False
         return torch.eye(len(H), dtype=H.dtype, device=H.device)
 

@@ -45,10 +45,10 @@ def proven_multipliers(scaled: ScaledProblem, y: Tensor) -> tuple[Tensor, float]
 
 def _is_block_feasible(block: Block, y: Tensor) -> bool:
     P = block.slack(y)
-    return is_proven_above(P, _distance(block, y))
+    return is_proven_above(P, distance_to_true(block, y))
 
 
-def _distance(block: Block, y: Tensor) -> float:
+def distance_to_true(block: Block, y: Tensor) -> float:
     """Bound of the spectral norm of the computed ``P(y)`` minus the true one."""
     return add_up(_rounding(block, y), _coefficient_error(block, y))
 

@@ -35,6 +35,8 @@ from lipcert.conic.steps import longest_step
 MOST_ITERATIONS = 100
 FEASIBLE = 1e-7
 """Primal residual below which the gap is the distance to the optimum."""
+HALFWAY = 0.5
+"""Relative gap down to which an iterate is kept for warm starts: later ones are too cornered."""
 SHORTEST_STEP = 1e-5
 
 Report = Callable[[int, float, float], None]
@@ -290,7 +292,7 @@ class _State:
             self.lower = max(self.lower, sum(float((C * X).sum()) for C, X in pairs))
         self.gap = (rho - self.lower) / rho if math.isfinite(self.lower) else math.inf
         self.history.append((rho, self.gap))
-        if self.gap > 0.03:
+        if self.gap > HALFWAY:
             self.halfway = Iterate(self.y, self.X, self.x)
 
 

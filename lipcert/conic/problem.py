@@ -178,11 +178,10 @@ class ScaledProblem:
     unit: Tensor
     scales: list[Tensor]
 
-    def with_output(self, output: Tensor, error: float = 0.0) -> ScaledProblem:
-        """The same network before another output, given in unscaled coordinates."""
-        scale = self.scales[-1]
-        changed = self.problem.with_output(output * scale, error * float(scale.max()))
-        return replace(self, problem=changed)
+    def with_scaled_output(self, output: Tensor, error: float, start: Tensor) -> ScaledProblem:
+        """The same network before another output in scaled coordinates, with another start."""
+        changed = self.problem.with_output(output, error)
+        return replace(self, problem=replace(changed, start=start))
 
 
 def power_of_two(values: Tensor) -> Tensor:

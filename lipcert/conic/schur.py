@@ -102,7 +102,7 @@ class LocalIndex:
         self.row = self._gathering(block.row_index)
 
     def _gathering(self, index: Tensor) -> Gathering:
-        return Gathering.of(torch.searchsorted(self.multipliers, index), self.size)
+        return Gathering.of(torch.searchsorted(self.multipliers, index.contiguous()), self.size)
 
 
 def schur_complement(block: Block, local: LocalIndex, Z: Inner, X: Inner) -> Tensor:
