@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipcert.bounds import METHODS, BoundContext
+from lipcert.bounds import BoundContext
 from lipcert.bounds.result import Constants
 from lipcert.graph import Affine, Graph, Total
 from lipcert.nonlinear import Nonlinearity
@@ -33,6 +33,7 @@ from lipcert.signals import SignalForm, fold
 from lipcert.spectral import NORMS, NormSettings
 
 from .exact import dominates, dominates_dual, grid
+from .methods import applied
 
 POINTS = 5
 PAIRS = 16
@@ -72,7 +73,7 @@ class Verdict:
 
 
 def judge(graph: Graph, seed: int, *, settings: NormSettings | None = None) -> Verdict:
-    """Hold every method and norm, pairwise constants included, against sampled slopes."""
+    """Hold every method in every norm, pairwise constants included, against sampled slopes."""
     settings = settings or NormSettings(spectral=("svd", "gram", "auto")[seed % 3])
     form = fold(graph)
     rng = np.random.default_rng(seed + 1)
@@ -80,8 +81,7 @@ def judge(graph: Graph, seed: int, *, settings: NormSettings | None = None) -> V
     pairs = sampled_pairs(graph, rng)
     verdict = Verdict()
     for norm in NORMS:
-        for method in METHODS:
-            found = METHODS[method](form, BoundContext(norm, settings))
+        for method, found in applied(form, BoundContext(norm, settings)).items():
             _hold(verdict, method, norm, found, slopes, pairs)
     return verdict
 
