@@ -26,9 +26,7 @@ def test_schur_complement_is_the_table_of_traces(seed: int) -> None:
     local = LocalIndex(block)
     M = constraint_matrices(block, MULTIPLIERS)[local.multipliers]
     Z, X = definite(block.side, 2 * seed), definite(block.side, 2 * seed + 1)
-    H = schur_complement(
-        block, local, inner_products(block, Z)[0], inner_products(block, X)[0]
-    )
+    H = schur_complement(block, local, inner_products(block, Z)[0], inner_products(block, X)[0])
     wanted = torch.einsum("kab,bc,lcd,da->kl", M, Z, M, X)
     torch.testing.assert_close(H, wanted, rtol=1e-11, atol=1e-11 * float(wanted.abs().max()))
 
