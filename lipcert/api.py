@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
+import logging
 import math
 import time
 import warnings
@@ -19,7 +19,7 @@ from lipcert.bounds.context import silent
 from lipcert.bounds.obstacles import obstacles_of
 from lipcert.bounds.result import Constants
 from lipcert.conic.solvers import SOLVERS
-from lipcert.errors import InputError, UnsupportedError
+from lipcert.errors import InputError, SolverError, UnsupportedError
 from lipcert.graph import Graph
 from lipcert.head import logits_of
 from lipcert.inspection import Inspection, inspect_graph
@@ -32,6 +32,8 @@ from lipcert.versions import versions
 
 if TYPE_CHECKING:
     Model = str | Path | Graph | torch.nn.Module
+
+logger = logging.getLogger(__name__)
 
 AUTO = ("exact", "autolip", "averaged", "lipsdp")
 """What ``method="auto"`` runs, in order, while time is left; the smallest bound counts."""
@@ -219,8 +221,14 @@ def _run_methods(form: SignalForm, context: BoundContext, method: str) -> dict[s
             continue
         if results and (context.expired or any(found.exact for found in results.values())):
             break
-        with contextlib.suppress(UnsupportedError):
+        try:
             results[name] = METHODS[name](form, context)
+        except UnsupportedError:
+            continue  # a method for special models only
+        except SolverError as error:
+            if not results:
+                raise
+            logger.info("%s", error)
     return results
 
 

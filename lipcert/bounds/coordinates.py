@@ -70,15 +70,14 @@ def _applied(operator: LinearOperator, signal: Expression, device: torch.device)
     if is_identity(operator):
         return signal
     own = Coefficients(*explicit_matrix(operator, device))
-    return {
-        block: own if _is_unit(part.matrix) else own.times(part) for block, part in signal.items()
-    }
+    return {block: own if _is_unit(part) else own.times(part) for block, part in signal.items()}
 
 
-def _is_unit(matrix: Tensor) -> bool:
-    return matrix.shape[0] == matrix.shape[1] and bool(
-        (matrix.diagonal() == 1.0).all() and matrix.count_nonzero() == matrix.shape[0]
-    )
+def _is_unit(part: Coefficients) -> bool:
+    matrix, size = part.matrix, part.matrix.shape[0]
+    if part.error != 0.0 or matrix.shape[1] != size:
+        return False
+    return bool((matrix.diagonal() == 1.0).all()) and int(matrix.count_nonzero()) == size
 
 
 def unit(size: int, device: torch.device) -> Coefficients:

@@ -80,6 +80,7 @@ def _is_the_norm(operator: LinearOperator, value: float, context: BoundContext) 
 
 def _of_hidden_layer(form: SignalForm, plain: Constants, context: BoundContext) -> Constants | None:
     """One hidden layer of few neurons: the steepest of all patterns."""
+    context.progress("patterns of slopes", 0.0)
     found = hidden_layer(form, context)
     steepest = found and steepest_pattern(found[0], context.settings)
     if not found or not steepest:

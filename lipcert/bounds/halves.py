@@ -21,8 +21,10 @@ MOST_WORK = 2e10
 """Operations spent on the pairs that are left."""
 CHUNK = 1 << 21
 """Pairs looked at together."""
+FEW_VARIABLES = 16
+"""Variables up to which every corner is looked at without a search for a first value."""
 STARTS = 30
-"""Starts of the search for a first value."""
+"""Starts of that search."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def largest_corner(form: Quadratic, settings: NormSettings) -> tuple[float, Tens
     listed = 2.0 ** (n - half)
     if n > MOST_VARIABLES or not settings.leaves_time_for(40.0 * listed * (n + 1)):
         return None
-    corner, best = _climbed(form)
+    corner, best = (form.high, -math.inf) if n <= FEW_VARIABLES else _climbed(form)
     left, right = _half(form, slice(0, half)), _half(form, slice(half, n))
     kept = left.reaching(best, right), right.reaching(best, left)
     work = 2.0 * len(kept[0]) * len(kept[1]) * (n - half)

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.rows import Rows, pull_back
-from lipcert.rounding import add_up, mul_up
+from lipcert.operators import (
+    Convolution,
+    Dense,
+    Diagonal,
+    Indexing,
+    LinearOperator,
+    factors_of,
+)
+from lipcert.rounding import add_up, mul_up, sqrt_up
 from lipcert.signals import SignalForm, Stage, Terms
 from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
 
@@ -89,8 +97,30 @@ def size_up(matrix: Tensor) -> float:
 def written_out(form: SignalForm, terms: Terms, context: BoundContext) -> dict[int, Rows]:
     """The explicit matrix of each operator, on the CPU."""
     shape = next(iter(terms.values())).out_shape
-    rows = pull_back(form, terms, math.prod(shape), shape, lambda signal: None, context)
-    return {j: Rows(part.matrix.cpu(), part.error) for j, part in rows.items()}
+    count = math.prod(shape)
+    rows = pull_back(form, terms, count, shape, lambda signal: None, context)
+    written = {}
+    for j, part in rows.items():
+        weight = _only_weight(terms[j])
+        own = None if weight is None else mul_up(weight.error.l2, sqrt_up(float(count)))
+        written[j] = Rows(part.matrix.cpu(), part.error if own is None else min(own, part.error))
+    return written
+
+
+def _only_weight(operator: LinearOperator) -> LinearOperator | None:
+    """The one factor with coefficients beside rearrangements; None where there are more.
+
+    Each entry of the matrix is then one coefficient: a basis vector is pulled back unrounded.
+    """
+    weights = []
+    for factor in factors_of(operator):
+        if isinstance(factor, Dense | Convolution | Diagonal):
+            weights.append(factor)
+        elif not isinstance(factor, Indexing) or factor.largest_multiplicity > 1:
+            return None
+    if len(weights) > 1:
+        return None
+    return weights[0] if weights else operator
 
 
 def affords(operators: Terms, context: BoundContext) -> bool:

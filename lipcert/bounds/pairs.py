@@ -98,13 +98,10 @@ def _refined(
     pair = scaled.with_scaled_output(row, error, start)
     warm = Iterate(start, halfway.X, halfway.x)
     try:
-        found = solve(
-            pair, start=warm, tolerance=TOLERANCE, deadline=context.settings.deadline
-        )
+        found = solve(pair, start=warm, tolerance=TOLERANCE, deadline=context.settings.deadline)
     except ValueError:
         return math.inf
     if found.ending == "interrupted":
         context.interrupted = True
     y, _ = proven_multipliers(pair, found.y)
     return sqrt_up(mul_up(float(y[0]), float(pair.unit[0])))
-

@@ -28,7 +28,7 @@ from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.spectral.proof import proven_upper
 from lipcert.spectral.tensors import power_of_two_scale
 
-MOST_WORK = 5e9
+MOST_WORK = 4e10
 """Operations spent on all patterns of a layer of several outputs."""
 CHUNK = 1 << 20
 """Elements of a batch of matrices."""

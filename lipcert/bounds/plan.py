@@ -20,12 +20,16 @@ from lipcert.signals import SignalForm
 
 ITERATIONS = 22
 """Interior-point iterations that a model takes, about."""
-RATES = {"cpu": 4e10, "cuda": 4e12}
-"""Floating-point operations per second to count on."""
+EFFICIENCY = 0.4
+"""Part of the rate of a matrix product that the solver reaches."""
+TRIAL_SIDE = {"cpu": 512, "cuda": 4096}
+"""Side of the matrix product that is timed."""
 LONGEST = 600.0
 """Seconds planned for where no deadline is set."""
 SHARE = 0.6
 """Part of the time left that the solver may plan for."""
+FREE_WORK = 2e10
+"""Operations that are never too many."""
 MEMORY_SHARE = 0.4
 """Part of the machine's memory that the matrices may take."""
 BOX_LOSS = 4.0
@@ -82,7 +86,6 @@ def size_of(form: SignalForm, start: int, stop: int) -> Size:
 def plan(form: SignalForm, context: BoundContext) -> list[Stretch]:
     """The stretches of a model in order."""
     edges = [1, *cuts(form), len(form.stages) + 1]
-    budget = _budget(context)
     room = _memory(context.device)
     sizes = {
         (a, b): size_of(form, edges[a], edges[b])
@@ -94,6 +97,9 @@ def plan(form: SignalForm, context: BoundContext) -> list[Stretch]:
         for key, size in sizes.items()
     }
     everything = (0, len(edges) - 1)
+    if costs[everything] <= FREE_WORK:  # no need to time anything
+        return [Stretch(1, edges[-1], boxed=False)]
+    budget = _budget(context)
     if costs[everything] <= budget:
         return [Stretch(1, edges[-1], boxed=False)]
     for exponent in range(-12, 40):
@@ -127,7 +133,19 @@ def _cheapest(
 
 def _budget(context: BoundContext) -> float:
     left = min(context.settings.deadline - time.monotonic(), LONGEST)
-    return max(left, 0.5) * SHARE * RATES[context.device.type]
+    return max(left, 0.5) * SHARE * EFFICIENCY * product_rate(context.device)
+
+
+def product_rate(device: torch.device) -> float:
+    """Floating-point operations per second of a matrix product here and now, from a short trial."""
+    side = TRIAL_SIDE[device.type]
+    square = torch.ones(side, side, dtype=torch.float64, device=device)
+    best = math.inf
+    for _ in range(3):
+        began = time.perf_counter()
+        float((square @ square)[0, 0])
+        best = min(best, time.perf_counter() - began)
+    return 2.0 * float(side) ** 3 / best
 
 
 def _memory(device: torch.device) -> float:
@@ -152,5 +170,3 @@ def describe(form: SignalForm, stretches: list[Stretch]) -> str:
         ]
         text += f"; by their constants only: {', '.join(names)}"
     return text
-
-

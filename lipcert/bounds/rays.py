@@ -89,11 +89,12 @@ def rays_inside(wanted: Tensor, hint: Tensor | None = None) -> Iterator[Tensor]:
     rows = wanted[sizes > 0.0] / sizes[sizes > 0.0][:, None]
     if not bool(torch.isfinite(rows).all()):
         return
+    if not len(rows):
+        generator = torch.Generator().manual_seed(0)
+        yield torch.randn(wanted.shape[1], dtype=torch.float64, generator=generator)
+        return
     ones = torch.ones(len(rows), 1, dtype=torch.float64)
     ray = torch.linalg.lstsq(rows, ones, driver="gelsd").solution[:, 0]
-    if not len(rows) or not bool(ray.any()):
-        generator = torch.Generator().manual_seed(0)
-        ray = torch.randn(wanted.shape[1], dtype=torch.float64, generator=generator)
     yield ray
     reach = rows @ ray
     for _ in range(STEPS):  # towards the row violated most (Agmon 1954, Motzkin)

@@ -27,6 +27,7 @@ from lipcert.bounds.demands import demands_of
 from lipcert.bounds.dominating import dominating_factor
 from lipcert.conic.problem import Block, Problem
 from lipcert.conic.rows import Piece, PieceRows
+from lipcert.errors import SolverError
 from lipcert.signals import SignalForm
 
 
@@ -59,13 +60,19 @@ def relax(parts: list[Part], context: BoundContext, *, per_layer: bool = False) 
     Parameters
     ----------
     per_layer : one multiplier for each stage instead of one for each neuron or group.
+
+    Raises SolverError where no strictly feasible start is found.
     """
     layers = sum(len(part.form.stages) + 1 for part in parts)
     for margin in (1.0 / layers, 4.0 / layers, 1.0, 4.0, 16.0):
         problem = _with_margin(parts, context, 1.0 + margin, per_layer=per_layer)
         if _is_strict(problem):
             return problem
-    raise ValueError("no strictly feasible start")
+    raise SolverError(
+        "lipsdp",
+        "finds no strictly feasible multipliers to start from: the weights span too many orders",
+        "use --method averaged",
+    )
 
 
 def _is_strict(problem: Problem) -> bool:

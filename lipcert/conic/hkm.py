@@ -275,7 +275,9 @@ class _State:
     def _move_primal(self, dX: list[Tensor], dx: Tensor, step: float) -> float:
         step = min(1.0, step)
         while step > SHORTEST_STEP / 10.0:
-            X = [torch.add(primal, move, alpha=step) for primal, move in zip(self.X, dX, strict=True)]
+            X = [
+                torch.add(primal, move, alpha=step) for primal, move in zip(self.X, dX, strict=True)
+            ]
             factors = _cholesky(X)
             if factors is not None:
                 self.X, self.primal_factors = X, factors

@@ -110,7 +110,9 @@ def schur_complement(block: Block, local: LocalIndex, Z: Inner, X: Inner) -> Ten
     head, above, below = block.head_weight, block.activation_weight, block.row_weight
     H = Z.row.new_zeros(local.size, local.size)
 
-    def add(rows: Gathering, columns: Gathering, table: Tensor, left: Tensor, right: Tensor) -> None:
+    def add(
+        rows: Gathering, columns: Gathering, table: Tensor, left: Tensor, right: Tensor
+    ) -> None:
         table *= left[:, None]
         table *= right
         rows.add_table(H, table, columns)

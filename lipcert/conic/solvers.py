@@ -1,4 +1,4 @@
-"""Solvers of a LipSDP inequality by name.  None is trusted: a proof follows whatever they return."""
+"""Solvers of a LipSDP inequality by name; none is trusted, a proof follows."""
 
 from __future__ import annotations
 
