@@ -292,6 +292,18 @@ def test_one_output_against_a_million_patterns() -> None:
     assert found.exact and found.details == "all patterns of 20 neurons"
 
 
+@pytest.mark.parametrize("spectral", ["svd", "gram"])
+def test_several_outputs_in_batches(spectral: str) -> None:
+    """Fifteen leaky neurons, eight outputs: more patterns than a batch holds."""
+    rng = np.random.default_rng(3)
+    w, c = rng.standard_normal((15, 20)), rng.standard_normal((8, 15))
+    found = exact(chain([w, c], lambda: ACTIVATIONS["LeakyRelu"](alpha=-0.25)), spectral=spectral)
+    bits = (np.arange(1 << 15)[:, None] >> np.arange(15)) & 1
+    weighted = c * np.where(bits == 1, 1.0, -0.25)[:, None, :]
+    worst = np.linalg.eigvalsh(weighted @ (w @ w.T) @ weighted.transpose(0, 2, 1))[:, -1].max()
+    assert near(found.value, math.sqrt(worst)) and found.exact
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_has_its_interval(name: str) -> None:
     """``(s·x − φ(x), φ(x))`` of two inputs: the larger end of the interval, for several s."""
