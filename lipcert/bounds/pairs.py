@@ -1,9 +1,9 @@
 """Constants of all differences of two outputs, from one solution and warm starts.
 
 For multipliers with ``P_0 = P(y) + CᵀC ≻ 0`` and ``G = C P_0⁻¹ Cᵀ``, homogeneity gives
-``L_ij² ≤ ρ (e_i − e_j)ᵀ G (e_i − e_j)``: one matrix for all pairs.  Then each pair is a problem with
-the same constraints and another output, so the primal matrix of the first stays feasible for it and
-few iterations are left.
+``L_ij² ≤ ρ (e_i − e_j)ᵀ G (e_i − e_j)``: one matrix for all pairs.  Then each pair is a problem
+with the same constraints and another output, so the primal matrix of the first stays feasible for
+it and few iterations are left.
 """
 
 from __future__ import annotations
