@@ -17,7 +17,7 @@ from lipcert.reports.numbers import (
     percentage,
     shape,
 )
-from lipcert.reports.words import exactness, plural, searched_lower
+from lipcert.reports.words import ITSELF, exactness, plural, searched_lower
 
 if TYPE_CHECKING:
     from lipcert.bounds.obstacles import Obstacle
@@ -110,7 +110,8 @@ def obstacle_groups(inspection: Inspection) -> Iterator[tuple[list[str], str, st
 def bound_facts(bound: LipschitzBound) -> Iterator[Fact]:
     """Upper bound, lower bound and ratio; for no finite bound, why."""
     if bound.is_finite:
-        yield "proven upper bound", at_most(bound.value, HEADLINE), f"method {bound.method}"
+        remark = f"method {bound.method}" + (f": {ITSELF}" if bound.exact else "")
+        yield "proven upper bound", at_most(bound.value, HEADLINE), remark
     elif bound.obstacle:
         yield from obstacle_facts(bound.obstacle)
     yield from lower_facts(bound)
@@ -123,7 +124,8 @@ def lower_facts(bound: LipschitzBound) -> Iterator[Fact]:
         yield "steepest slope found", at_least(bound.lower, HEADLINE), remark
     ratio = exactness(bound)
     if ratio is not None:
-        yield "ratio", at_most(ratio), "upper bound over lower bound; 1 is exact"
+        meaning = "here the search falls short" if bound.exact else "1 is exact"
+        yield "ratio", at_most(ratio), f"upper bound over lower bound; {meaning}"
 
 
 def obstacle_facts(obstacle: Obstacle) -> Iterator[Fact]:
@@ -133,13 +135,24 @@ def obstacle_facts(obstacle: Obstacle) -> Iterator[Fact]:
     yield "help", "", obstacle.help
 
 
-def method_rows(bound: LipschitzBound) -> list[tuple[str, str, str]]:
-    """Every method that ran, its bound, and a mark for the smallest, which comes first."""
-    methods = sorted(bound.methods.items(), key=lambda item: item[1])
-    return [
-        (name, at_most(value, HEADLINE), f"{YES} smallest" if name == bound.method else "")
-        for name, value in methods
-    ]
+def method_titles(bound: LipschitzBound) -> tuple[str, ...]:
+    """Heads of the columns of :func:`method_rows`; none where they would tell nothing new."""
+    if not bound.is_finite or not (len(bound.methods) > 1 or bound.details):
+        return ()
+    return ("method", "bound", " ", "how") if bound.details else ("method", "bound", " ")
+
+
+def method_rows(bound: LipschitzBound) -> list[tuple[str, ...]]:
+    """Every method that ran, its bound, and a mark for the smallest, which comes first.
+
+    A last column tells how each bound came about where any of them has more to say than its name.
+    """
+    rows: list[tuple[str, ...]] = []
+    for name, value in sorted(bound.methods.items(), key=lambda item: item[1]):
+        mark = f"{YES} smallest" if name == bound.method else ""
+        row = (name, at_most(value, HEADLINE), mark)
+        rows.append((*row, bound.details.get(name, "")) if bound.details else row)
+    return rows
 
 
 def count_rows(certificates: Certificates) -> list[tuple[str, int, str, str]]:

@@ -57,12 +57,13 @@ def _obstacles(inspection: Inspection) -> Iterator[str]:
 
 def bound_markdown(bound: LipschitzBound) -> str:
     """The bound, every method's value, and what is proved."""
-    methods = content.method_rows(bound) if bound.is_finite and len(bound.methods) > 1 else []
+    titles = content.method_titles(bound)
+    methods = [(*row[:3], *map(escaped, row[3:])) for row in content.method_rows(bound)]
     proved = statement(bound, at_most(bound.value, HEADLINE))
     return _document(
         f"### {code(bound.model)}: {subject(bound)}",
         fact_table(content.bound_facts(bound)),
-        table(("method", "bound", ""), methods) if methods else "",
+        table([head.strip() for head in titles], methods) if titles else "",
         _pairs(bound),
         f"Proved {semantics_of(bound)}: {proved}." if bound.is_finite else "",
         content.bound_provenance(bound),

@@ -29,9 +29,11 @@ LEFT = ' style="text-align: left"'
 def bound_table(bound: LipschitzBound) -> str:
     """A bound: upper, lower, ratio; or why none is finite."""
     proved = statement(bound, at_most(bound.value, HEADLINE))
+    titles = content.method_titles(bound)
     return _figure(
         f"{bound.model}: {subject(bound)}",
         _table((), content.bound_facts(bound)),
+        _table(titles, content.method_rows(bound)) if titles else "",
         f"Proved {semantics_of(bound)}: {proved}." if bound.is_finite else "",
         content.bound_provenance(bound),
     )

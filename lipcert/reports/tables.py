@@ -31,12 +31,14 @@ class Style:
     decimal : numbers, aligned at their decimal points.
     shrinks : for names, shortened in the middle where the table would be too wide: the share of
         the width that this column gets; 0 for one that is always shown whole.
+    wraps : for sentences, whose lines are broken instead; only where the column shrinks.
     """
 
     color: str = ""
     right: bool = False
     decimal: bool = False
     shrinks: int = 0
+    wraps: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Column:
         """Columns of the terminal that show it whole."""
         return max(cell_len(text) for text in (self.title, *self.cells))
 
+    def shown(self, width: int) -> Sequence[str]:
+        """The cells at this width, shortened unless they wrap."""
+        return self.cells if self.style.wraps else [shortened(text, width) for text in self.cells]
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -61,21 +67,22 @@ class Grid:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = fitted(self.columns, options.max_width)
+        fits = list(zip(self.columns, widths, strict=True))
         titled = any(column.title for column in self.columns)
         table = Table(
             box=None, show_header=titled, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim"
         )
-        for column, width in zip(self.columns, widths, strict=True):
+        for column, width in fits:
             table.add_column(
                 Text(column.title),
                 style=column.style.color,
                 width=width,
-                no_wrap=True,
+                no_wrap=not column.style.wraps,
+                overflow="fold",
                 justify="right" if column.style.right else "left",
             )
-        for row in zip(*(column.cells for column in self.columns), strict=True):
-            cells = zip(row, widths, strict=True)
-            table.add_row(*(Text(shortened(text, width)) for text, width in cells))
+        for row in zip(*(column.shown(w) for column, w in fits), strict=True):
+            table.add_row(*map(Text, row))
         room = max(taken(widths), options.max_width)
         yield from console.render(Padding(table, (0, 0, 0, GAP)), options.update(width=room))
 

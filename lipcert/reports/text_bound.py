@@ -16,7 +16,12 @@ from lipcert.reports.words import printable, semantics_of, statement, subject
 if TYPE_CHECKING:
     from lipcert.bounds.result import LipschitzBound
 
-METHOD_STYLES = (Style("cyan"), Style(decimal=True), Style("green"))
+METHOD_STYLES = (
+    Style("cyan"),
+    Style(decimal=True),
+    Style("green"),
+    Style("dim", shrinks=1, wraps=True),
+)
 PAIR_DIGITS = 4
 
 
@@ -30,9 +35,10 @@ def _finite(bound: LipschitzBound) -> Iterator[RenderableType]:
     yield title(bound.model, f"{subject(bound)} of {printable(bound.output)!r}")
     yield ""
     yield facts(content.bound_facts(bound))
-    if len(bound.methods) > 1:
+    titles = content.method_titles(bound)
+    if titles:
         yield ""
-        yield grid(("method", "bound", " "), content.method_rows(bound), METHOD_STYLES)
+        yield grid(titles, content.method_rows(bound), METHOD_STYLES[: len(titles)])
     if bound.pairwise is not None and len(bound.pairwise) > 1:
         yield ""
         yield heading(f"{bound.norm} constants of the differences of two outputs")

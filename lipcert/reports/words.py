@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SEMANTICS = {"real": "in real arithmetic on the weights that the file holds"}
 """What a bound's ``semantics`` means."""
+ITSELF = "the constant itself, up to rounding"
+"""Remark on a bound that is exact."""
 NORM_SIGNS = {"l1": "₁", "l2": "₂", "linf": "∞"}
 
 

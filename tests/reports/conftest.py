@@ -40,6 +40,17 @@ def bound() -> LipschitzBound:
 
 
 @pytest.fixture
+def exact_bound(bound: LipschitzBound) -> LipschitzBound:
+    """The constant itself, found by a method that says how."""
+    methods = {"autolip": 20.5, "exact": 11.111111112000001, "averaged": 12.345678901234567}
+    how = "all patterns of 12 neurons"
+    return replace(
+        bound, value=methods["exact"], method="exact", methods=methods,
+        details={"exact": how}, exact=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
 def obstacle() -> Obstacle:
     return Obstacle("attention", "MatMul", "multiplies two signals", "certify on a region")
 

@@ -11,7 +11,7 @@ from lipcert.errors import InputError
 from lipcert.reports import FORMATS, render
 from lipcert.reports.numbers import at_least, at_most
 
-RESULTS = ("bound", "unbounded", "certificates", "inspection")
+RESULTS = ("bound", "exact_bound", "unbounded", "certificates", "inspection")
 
 
 def tells(text: str, value: float, *, upper: bool) -> bool:
@@ -44,6 +44,19 @@ def test_every_format_tells_the_same_bound(format: str, bound: Any, unbounded: A
     for words in (unbounded.obstacle.node, unbounded.obstacle.finding, unbounded.obstacle.help):
         assert words in text
     assert tells(text, unbounded.lower, upper=False)
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_every_format_tells_what_is_exact_and_how(
+    format: str, bound: Any, exact_bound: Any
+) -> None:
+    text = render(exact_bound, format)
+    assert exact_bound.details["exact"] in text
+    told = {"json": '"exact": true'}.get(format, "the constant itself, up to rounding")
+    assert told in text
+    assert told not in render(bound, format)
+    for value in exact_bound.methods.values():
+        assert tells(text, value, upper=True)
 
 
 @pytest.mark.parametrize("format", sorted(FORMATS))

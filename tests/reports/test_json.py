@@ -18,6 +18,7 @@ from lipcert.reports.json_format import plain
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 RESULTS = {
     "bound": "bound",
+    "exact_bound": "bound",
     "unbounded": "bound",
     "certificates": "certify",
     "inspection": "inspect",
@@ -71,6 +72,18 @@ def test_full_precision(bound: Any) -> None:
     )
     assert found["pairwise"] == [[0.0, 1.25], [1.25, 0.0]]
     assert found["obstacle"] is None
+
+
+def test_how_bounds_came_about(bound: Any, exact_bound: Any, certificates: Any) -> None:
+    found = strict(render(exact_bound, "json"))
+    assert found["details"] == {"exact": "all patterns of 12 neurons"}
+    assert found["exact"] is True
+    plain = strict(render(bound, "json"))
+    assert (plain["details"], plain["exact"]) == ({}, False)
+    certified = render(replace(certificates, bound=exact_bound), "json")
+    validator("certify").validate(strict(certified))
+    assert strict(certified)["bound"]["details"] == exact_bound.details
+    assert strict(certified)["bound"]["exact"] is True
 
 
 def test_infinity_is_a_string_and_nan_is_null(unbounded: Any) -> None:

@@ -38,9 +38,12 @@ def balanced(html: str) -> None:
     assert not parser.open
 
 
-def test_notebook_tables(bound: Any, unbounded: Any, certificates: Any, inspection: Any) -> None:
+def test_notebook_tables(
+    bound: Any, exact_bound: Any, unbounded: Any, certificates: Any, inspection: Any
+) -> None:
     for html in (
         bound_table(bound),
+        bound_table(exact_bound),
         bound_table(unbounded),
         certificate_table(certificates),
         layer_table(inspection),
@@ -50,6 +53,8 @@ def test_notebook_tables(bound: Any, unbounded: Any, certificates: Any, inspecti
     ):
         balanced(html)
     assert '<td style="text-align: left">12.34567891</td>' in bound_table(bound)
+    assert "all patterns of 12 neurons" in bound_table(exact_bound)
+    assert "method exact: the constant itself, up to rounding" in bound_table(exact_bound)
     assert "no finite l2 bound" in bound_table(unbounded)
     assert "multiplies two signals" in bound_table(unbounded)
     assert "5/7" in certificate_table(certificates)
@@ -59,7 +64,7 @@ def test_notebook_tables(bound: Any, unbounded: Any, certificates: Any, inspecti
 def test_names_are_escaped_in_html(
     bound: Any, inspection: Any, certificates: Any, evil: str
 ) -> None:
-    named = replace(bound, model=evil)
+    named = replace(bound, model=evil, details={"averaged": evil})
     obstacles = (Obstacle(evil, evil, "has <no> constant", "remove it"),)
     layers = (replace(inspection.layers[0], name=evil),)
     for html in (
@@ -72,7 +77,9 @@ def test_names_are_escaped_in_html(
         assert "\x1b" not in html
 
 
-@pytest.mark.parametrize("fixture", ["bound", "unbounded", "certificates", "inspection"])
+@pytest.mark.parametrize(
+    "fixture", ["bound", "exact_bound", "unbounded", "certificates", "inspection"]
+)
 def test_markdown_tables_have_even_rows(fixture: str, request: pytest.FixtureRequest) -> None:
     widths: list[int] = []
     for line in [*render(request.getfixturevalue(fixture), "markdown").splitlines(), ""]:

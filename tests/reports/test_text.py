@@ -21,7 +21,9 @@ def wide(text: str) -> int:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("result", ["bound", "unbounded", "certificates", "inspection"])
+@pytest.mark.parametrize(
+    "result", ["bound", "exact_bound", "unbounded", "certificates", "inspection"]
+)
 def test_fits_the_width(width: int, result: str, request: pytest.FixtureRequest) -> None:
     assert wide(render(request.getfixturevalue(result), width=width)) <= width
 
@@ -55,6 +57,32 @@ def test_bound_text(bound: Any) -> None:
     assert "steepest slope found  11.11111111" in text
     assert "in real arithmetic on the weights that the file holds" in text
     assert "‖f(x) − f(y)‖₂ ≤ 12.34567891 · ‖x − y‖₂ for all inputs x and y." in text
+
+
+def test_exact_bound_text(bound: Any, exact_bound: Any) -> None:
+    text = render(exact_bound)
+    assert "11.11111112  method exact: the constant itself, up to rounding" in text
+    assert "method    bound                    how" in text
+    assert "exact     11.11111112  ✓ smallest  all patterns of 12 neurons\n" in text
+    assert "autolip   20.5\n" in text
+    assert "here the search falls short" in text
+    for absent in ("the constant itself", "how", "falls short"):
+        assert absent not in render(bound)
+
+
+def test_a_single_method_tells_how_it_came_about(exact_bound: Any) -> None:
+    alone = replace(exact_bound, methods={"exact": exact_bound.value})
+    assert "exact   11.11111112  ✓ smallest  all patterns of 12 neurons\n" in render(alone)
+    assert "method  bound" not in render(replace(alone, details={}))
+
+
+def test_long_words_on_how_are_broken_into_lines(exact_bound: Any) -> None:
+    how = "all patterns of 36 neurons, no input known to be that steep"
+    text = render(replace(exact_bound, details={"exact": how}), width=70)
+    assert wide(text) <= 70
+    assert "11.11111112  ✓ smallest  all patterns of" in text
+    rows = text[text.index("✓ smallest") + len("✓ smallest") : text.index("averaged ")]
+    assert " ".join(rows.split()) == how
 
 
 def test_pairs_as_a_matrix_or_their_extremes(bound: Any) -> None:
