@@ -71,7 +71,7 @@ def structured(
 def peers(quick: bool) -> None:
     """Against cvxpy with SCS (eps 1e-5) and Clarabel (faer): the same problem in the same run."""
     rows = []
-    for neurons in (20, 50, 100, 200) if quick else (20, 50, 100, 200, 400):
+    for neurons in (20, 50, 100) if quick else (20, 50, 100, 200, 400):
         half = neurons // 2
         form = chain([half, half, half, 10])
         structured(form)  # warm up

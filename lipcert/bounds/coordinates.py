@@ -140,6 +140,12 @@ def _elementwise(number: int, stage: Stage, v: Expression, device: torch.device)
     centre, width = spread(slopes.centre), spread(slopes.half_width)
     width = torch.maximum(width, SMALLEST_HALF_WIDTH * centre.abs() + 1e-300)
     one_sign = spread(slopes.alpha) * spread(slopes.beta) > 0.0
+    live = _live(v)
+    if live is not None:  # a neuron that reads nothing does not move: its multiplier has no end
+        v = {block: Coefficients(part.matrix[live], part.error) for block, part in v.items()}
+        centre, width, one_sign, count = centre[live], width[live], one_sign[live], len(live)
+    own = torch.eye(stage.input_size, dtype=torch.float64, device=device)
+    signal = {number: Coefficients(own if live is None else own[:, live])}
     every = torch.arange(count, device=device)
     square = torch.nextafter(width.square(), torch.full_like(width, math.inf))
     exact = width * 2.0 == (width * 2.0).round()  # halves of small integers square exactly
@@ -151,9 +157,17 @@ def _elementwise(number: int, stage: Stage, v: Expression, device: torch.device)
         every,
         every,
         count,
-        {number: unit(count, device)},
+        signal,
         bool(one_sign.any()),
     )
+
+
+def _live(v: Expression) -> Tensor | None:
+    """The rows that are not zero; None where all are to be kept."""
+    if not v or any(part.error > 0.0 for part in v.values()):
+        return None
+    reading = torch.stack([(part.matrix != 0.0).any(1) for part in v.values()]).any(0)
+    return None if bool(reading.all()) else reading.nonzero()[:, 0]
 
 
 def _joint(number: int, groups: Groups, v: Expression, device: torch.device) -> StageRows:

@@ -65,7 +65,8 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     solution = SOLVERS[context.solver](scaled, context.settings.deadline, _teller(scaled, context))
     context.interrupted = context.interrupted or solution.ending == "interrupted"
     context.progress("proof of the multipliers", 1.0)
-    y, share = proven_multipliers(scaled, solution.y)
+    interior = None if solution.halfway is None else solution.halfway.y
+    y, share = proven_multipliers(scaled, solution.y, interior)
     value = sqrt_up(mul_up(float(y[0]), float(scaled.unit[0])))
     proved = _Proved(scaled, solution, y, value)
     details = f"{describe(form, stretches)}; {_account(proved, share)}"

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lipcert.bounds.context import BoundContext
 from lipcert.conic.feasibility import distance_to_true, proven_multipliers
-from lipcert.conic.hkm import Iterate, solve
+from lipcert.conic.hkm import solve
+from lipcert.conic.iterates import Iterate
 from lipcert.conic.problem import ScaledProblem
 from lipcert.rounding import add_up, mul_up, sqrt_up
 from lipcert.spectral.proof import is_proven_above
@@ -103,5 +104,5 @@ def _refined(
         return math.inf
     if found.ending == "interrupted":
         context.interrupted = True
-    y, _ = proven_multipliers(pair, found.y)
+    y, _ = proven_multipliers(pair, found.y, found.halfway.y)
     return sqrt_up(mul_up(float(y[0]), float(pair.unit[0])))

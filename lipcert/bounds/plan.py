@@ -20,7 +20,7 @@ from lipcert.signals import SignalForm
 
 ITERATIONS = 22
 """Interior-point iterations that a model takes, about."""
-EFFICIENCY = 0.4
+EFFICIENCY = 0.5
 """Part of the rate of a matrix product that the solver reaches."""
 TRIAL_SIDE = {"cpu": 512, "cuda": 4096}
 """Side of the matrix product that is timed."""

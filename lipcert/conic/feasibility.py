@@ -16,7 +16,7 @@ from lipcert.rounding import add_up, gamma, mul_up, sqrt_up
 from lipcert.spectral.proof import is_proven_above
 
 RETREATS = (0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
-"""Shares of the strictly feasible start that are mixed in until the proof goes through."""
+"""Shares of multipliers well inside that are mixed in until the proof goes through."""
 
 
 def is_feasible(problem: Problem, y: Tensor) -> bool:
@@ -28,16 +28,26 @@ def is_feasible(problem: Problem, y: Tensor) -> bool:
     return all(_is_block_feasible(block, y) for block in scaled.problem.blocks)
 
 
-def proven_multipliers(scaled: ScaledProblem, y: Tensor) -> tuple[Tensor, float]:
-    """Feasible multipliers on the way from y to the strictly feasible start, and the share of it.
+def proven_multipliers(
+    scaled: ScaledProblem, y: Tensor, interior: Tensor | None = None
+) -> tuple[Tensor, float]:
+    """Feasible multipliers near y, and the share of others that was mixed in.
+
+    Parameters
+    ----------
+    y : scaled multipliers, nearly feasible.
+    interior : others well inside, towards which to retreat before the start is used.
 
     Raises SolverError when even the start cannot be proved.
     """
     problem = scaled.problem
-    for share in RETREATS:
-        mixed = (1.0 - share) * y + share * problem.start
-        if is_feasible(problem, mixed):
-            return mixed, share
+    for inner in (interior, problem.start):
+        if inner is None:
+            continue
+        for share in RETREATS:
+            mixed = (1.0 - share) * y + share * inner
+            if is_feasible(problem, mixed):
+                return mixed, share
     raise SolverError(
         "lipsdp", "no multipliers can be proved feasible in float64", "use --method averaged"
     )

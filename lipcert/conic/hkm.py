@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from lipcert.conic.cliques import CliqueFactor
+from lipcert.conic.iterates import Frame, Iterate, cold_start
 from lipcert.conic.problem import Block, ScaledProblem
 from lipcert.conic.schur import (
     LocalIndex,
@@ -33,24 +34,14 @@ from lipcert.conic.schur import (
 from lipcert.conic.steps import longest_step
 
 MOST_ITERATIONS = 100
-FEASIBLE = 1e-7
-"""Primal residual below which the gap is the distance to the optimum."""
+FALLEN = 1e-3
+"""Scaled objective below which the scales are chosen anew."""
 HALFWAY = 0.5
 """Relative gap down to which an iterate is kept for warm starts: later ones are too cornered."""
 SHORTEST_STEP = 1e-5
 
 Report = Callable[[int, float, float], None]
 """Called after each iteration with its number, the objective and the relative gap."""
-
-
-@dataclass
-class Iterate:
-    """Multipliers and primal matrices in scaled coordinates: what a warm start needs."""
-
-    y: Tensor
-    X: list[Tensor]
-    x: Tensor
-    """Primal values of the signs ``y_k ≥ 0``; empty where the matrices imply them."""
 
 
 @dataclass
@@ -74,18 +65,6 @@ class Outcome:
     history: list[tuple[float, float]] = field(default_factory=list)
 
 
-def cold_start(scaled: ScaledProblem) -> Iterate:
-    """The scaled multipliers and multiples of the identity with the trace that y_0 asks for."""
-    problem = scaled.problem
-    first = problem.blocks[0]
-    own = first.head_weight[first.head_index == 0]
-    size = 1.0 / float(own.sum())
-    y = problem.start.clone()
-    X = [size * torch.eye(block.side, dtype=y.dtype, device=y.device) for block in problem.blocks]
-    x = torch.full_like(y[1:], size) if problem.signed else y[:0]
-    return Iterate(y, X, x)
-
-
 def solve(
     scaled: ScaledProblem,
     *,
@@ -100,8 +79,10 @@ def solve(
     ----------
     tolerance : relative gap at which to end.
     deadline : ``time.monotonic()`` after which no iteration is started that would pass it.
+
+    Raises ValueError where ``start`` is not strictly feasible.
     """
-    state = _State(scaled, start or cold_start(scaled))
+    run = _Run(scaled, start or cold_start(scaled))
     ending = "stalled"
     lasted = 0.0
     try:
@@ -110,18 +91,53 @@ def solve(
             if began + lasted > deadline:
                 ending = "stopped"
                 break
-            moved = state.advance()
+            moved = run.advance()
             lasted = time.monotonic() - began
             if report is not None:
-                report(state.iterations, float(state.best[0]), state.gap)
-            if state.gap <= tolerance:
+                report(len(run.history), *run.history[-1])
+            if run.gap <= tolerance:
                 ending = "optimal"
                 break
             if not moved:
                 break
     except KeyboardInterrupt:
         ending = "interrupted"
-    return Outcome(state.best, state.lower, state.iterations, ending, state.halfway, state.history)
+    return Outcome(run.best, run.lower, len(run.history), ending, run.halfway, run.history)
+
+
+class _Run:
+    """Iterations in changing scales; what it tells is in those that the solver was given."""
+
+    def __init__(self, scaled: ScaledProblem, start: Iterate) -> None:
+        self.frame = Frame.of(scaled)
+        self.state = _State(scaled, start)
+        self.best = start.y
+        self.lower = -math.inf
+        self.halfway = start
+        self.history: list[tuple[float, float]] = []
+
+    @property
+    def gap(self) -> float:
+        """Relative distance of the best objective to the best lower bound; infinite if unknown."""
+        rho = float(self.best[0])
+        return max(0.0, (rho - self.lower) / rho) if math.isfinite(self.lower) else math.inf
+
+    def advance(self) -> bool:
+        """One iteration, and a change of scale where the objective has fallen far."""
+        state, unit = self.state, float(self.frame.unit[0])
+        moved = state.advance()
+        if float(state.y[0]) * unit < float(self.best[0]):
+            self.best = self.frame.unit * state.y
+        lower = state.lower_bound()
+        if lower <= float(state.y[0]):
+            self.lower = max(self.lower, unit * lower)
+        self.history.append((float(self.best[0]), self.gap))
+        if self.gap > HALFWAY:
+            self.halfway = self.frame.given(state.iterate)
+        if float(state.y[0]) < FALLEN:
+            self.frame, iterate = self.frame.moved_to(state.iterate)
+            self.state = _State(self.frame.scaled, iterate)
+        return moved
 
 
 class _State:
@@ -141,12 +157,26 @@ class _State:
         self.primal_factors = _cholesky(self.X)
         if self.factors is None or self.primal_factors is None:
             raise ValueError("the start is not strictly feasible")
-        self.best = self.y
-        self.lower = -math.inf
-        self.gap = math.inf
-        self.iterations = 0
-        self.halfway = start
-        self.history: list[tuple[float, float]] = []
+
+    @property
+    def iterate(self) -> Iterate:
+        """Where the iteration is."""
+        return Iterate(self.y, self.X, self.x)
+
+    def lower_bound(self) -> float:
+        """A number that the optimum is not below: ``⟨CᵀC, X⟩`` less what infeasibility can make up.
+
+        ``y_0 + Σ_k y_k r_k ≥ ⟨CᵀC, X⟩`` for feasible y and the residuals r of X; the optimal y are
+        taken to be no larger than a few times the present ones.
+        """
+        found = [
+            constraint_values(block, local, quadratic_forms(block, primal))
+            for block, local, primal in zip(self.blocks, self.locals, self.X, strict=True)
+        ]
+        residuals = (self._gathered(found, self.x) - self.b).abs()
+        pairs = zip(self.costs, self.X, strict=True)
+        value = sum(float((cost * primal).sum()) for cost, primal in pairs)
+        return value - 4.0 * float(residuals @ self.y)
 
     def _slacks(self, y: Tensor) -> list[Tensor]:
         pairs = zip(self.blocks, self.costs, strict=True)
@@ -169,20 +199,18 @@ class _State:
         s, x = self.y[1:] if self.x.numel() else self.y[:0], self.x
         mu = (_dot(X, S) + float(x @ s)) / self.dimension
 
-        H, AZ, in_X, in_Z = [], [], [], []
+        H, AZ, in_Z = [], [], []
         for block, local, inverse, primal in zip(blocks, self.locals, Z, X, strict=True):
             of_Z, product = inner_products(block, inverse)
             of_X, _ = inner_products(block, primal)
             H.append(schur_complement(block, local, of_Z, of_X))
             AZ.append(product)
             in_Z.append(constraint_values(block, local, of_Z.diagonals))
-            in_X.append(constraint_values(block, local, of_X.diagonals))
         if x.numel():
             self._add_signs(H, x / s)
         factor = CliqueFactor([local.multipliers for local in self.locals], H)
         if not factor.succeeded:
             return False
-        infeasibility = float((self._gathered(in_X, x) - self.b).norm())
 
         # predictor: towards S X = 0
         dy = factor.solve(-self.b[:, None])[:, 0]
@@ -235,8 +263,6 @@ class _State:
         primal_moved = self._move_primal(
             dX, dx, fraction * self._longest(self.primal_factors, dX, x, dx)
         )
-        self.iterations += 1
-        self._assess(infeasibility * (1.0 - primal_moved))
         return moved > SHORTEST_STEP or primal_moved > SHORTEST_STEP
 
     def _add_signs(self, H: list[Tensor], values: Tensor) -> None:
@@ -266,8 +292,6 @@ class _State:
             factors = _cholesky(S)
             if factors is not None and (not self.x.numel() or bool((y[1:] > 0.0).all())):
                 self.y, self.S, self.factors = y, S, factors
-                if float(y[0]) < float(self.best[0]):
-                    self.best = y
                 return step
             step *= 0.7
         return 0.0
@@ -285,17 +309,6 @@ class _State:
                 return step
             step *= 0.7
         return 0.0
-
-    def _assess(self, infeasibility: float) -> None:
-        """The gap between the best multipliers and the best lower bound of the optimum."""
-        rho = float(self.best[0])
-        if infeasibility <= FEASIBLE:
-            pairs = zip(self.costs, self.X, strict=True)
-            self.lower = max(self.lower, sum(float((C * X).sum()) for C, X in pairs))
-        self.gap = (rho - self.lower) / rho if math.isfinite(self.lower) else math.inf
-        self.history.append((rho, self.gap))
-        if self.gap > HALFWAY:
-            self.halfway = Iterate(self.y, self.X, self.x)
 
 
 def _cholesky(matrices: list[Tensor]) -> list[Tensor] | None:

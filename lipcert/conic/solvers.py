@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lipcert.conic.hkm import Iterate, Report, solve
+from lipcert.conic.hkm import Report, solve
+from lipcert.conic.iterates import Iterate
 from lipcert.conic.problem import ScaledProblem
 from lipcert.conic.reference import reference_solution
 from lipcert.registry import Registry

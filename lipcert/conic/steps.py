@@ -15,9 +15,12 @@ LANCZOS_STEPS = 30
 def longest_step(factor: Tensor, direction: Tensor) -> float:
     """About the largest a with ``L Lᵀ + a·direction ≽ 0``; infinite when there is no end.
 
-    From the smallest eigenvalue of ``L⁻¹ direction L⁻ᵀ``, by Lanczos on large matrices; erring on
-    the short side by its residual (Toh 2002).
+    From the smallest eigenvalue of ``L⁻¹ direction L⁻ᵀ``: on large matrices an estimate by Lanczos
+    less its residual (Toh 2002), hence to be tried before it is trusted.  Zero for a direction that
+    is not finite.
     """
+    if not bool(torch.isfinite(direction).all()):
+        return 0.0
     if factor.shape[0] <= SMALL_SIDE:
         half = torch.linalg.solve_triangular(factor, direction, upper=False)
         whole = torch.linalg.solve_triangular(factor, half.T, upper=False)
@@ -51,7 +54,7 @@ def _smallest_by_lanczos(factor: Tensor, direction: Tensor) -> float:
             values, vectors = torch.linalg.eigh((tridiagonal + torch.diag(inner, -1)).cpu())
             residual = float(beta) * abs(float(vectors[-1, 0]))
             smallest = float(values[0]) - residual
-            if residual <= 0.05 * abs(float(values[0])) or smallest > -0.9:
+            if residual <= 0.05 * max(abs(float(values[0])), 0.5):
                 return smallest
         v = w / beta
     return smallest
