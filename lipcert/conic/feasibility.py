@@ -23,7 +23,7 @@ def is_feasible(problem: Problem, y: Tensor) -> bool:
     """Whether y is proven feasible: no multiplier negative, every block positive semidefinite."""
     if not bool(torch.isfinite(y).all()) or not bool((y >= 0.0).all()):
         return False
-    scaled = problem.scaled(y.clamp(min=1e-290))
+    scaled = problem.balanced(y.clamp(min=1e-290))
     y = y / scaled.unit
     return all(_is_block_feasible(block, y) for block in scaled.problem.blocks)
 

@@ -105,6 +105,15 @@ class Block:
         """``P(y)``."""
         return self.linear_part(y) - self.output.T @ self.output
 
+    def largest_terms(self, y: Tensor) -> Tensor:
+        """About the diagonal of ``P(y)`` with every term made positive, ``(D,)``."""
+        weight = self.activation_weight * y[self.activation_index]
+        squares = self.onto_partners(weight * self.centre.square())
+        squares += self.row_weight * y[self.row_index]
+        total = self.rows.square_sums(squares) + self.output.square().sum(0)
+        head = self.head_weight * y[self.head_index]
+        return total + torch.cat((head, weight))
+
     def with_output(self, output: Tensor, error: float) -> Block:
         """The same block before another output."""
         return replace(self, output=output, output_error=error)
@@ -158,13 +167,22 @@ class Problem:
 
         All scales are powers of two, so the two problems are equal without rounding.
         """
+        return self._in_units(y, [block.slack(y).diagonal() for block in self.blocks])
+
+    def balanced(self, y: Tensor) -> ScaledProblem:
+        """The same with no term of any ``P(y)`` far above 1, where terms may cancel.
+
+        Rounding is relative to the terms: where little is left of a diagonal element, to scale it
+        up to 1 would scale the errors up with it.
+        """
+        return self._in_units(y, [block.largest_terms(y) for block in self.blocks])
+
+    def _in_units(self, y: Tensor, diagonals: list[Tensor]) -> ScaledProblem:
         unit = power_of_two(y)
-        blocks, scales = [], []
-        for block in self.blocks:
-            scale = power_of_two(block.slack(y).diagonal().clamp(min=1e-300).rsqrt())
-            blocks.append(_scaled(block, scale, unit))
-            scales.append(scale)
-        return ScaledProblem(replace(self, blocks=tuple(blocks), start=y / unit), unit, scales)
+        scales = [power_of_two(diagonal.clamp(min=1e-300).rsqrt()) for diagonal in diagonals]
+        pairs = zip(self.blocks, scales, strict=True)
+        blocks = tuple(_scaled(block, scale, unit) for block, scale in pairs)
+        return ScaledProblem(replace(self, blocks=blocks, start=y / unit), unit, scales)
 
 
 @dataclass(frozen=True, eq=False)

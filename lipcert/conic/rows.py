@@ -93,6 +93,13 @@ class PieceRows:
                 gram[right.columns, left.columns] += crossing.T
         return gram
 
+    def square_sums(self, weights: Tensor) -> Tensor:
+        """``Σ_j weights_j a_ji²`` for every column i, ``(side,)``."""
+        sums = weights.new_zeros(self.side)
+        for piece in self.pieces:
+            sums[piece.columns] += weights[piece.rows] @ piece.matrix.square()
+        return sums
+
     def dense(self) -> Tensor:
         """The matrix itself."""
         like = self.pieces[0].matrix if self.pieces else torch.zeros(0, dtype=torch.float64)
