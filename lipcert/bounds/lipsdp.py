@@ -17,7 +17,7 @@ from lipcert.bounds.autolip import autolip_bound
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.pairs import pairwise_table
-from lipcert.bounds.parts import part_of
+from lipcert.bounds.parts import part_of, without_dead_stages
 from lipcert.bounds.plan import Stretch, describe, plan
 from lipcert.bounds.relaxation import Part, relax
 from lipcert.bounds.result import METHODS, Constants
@@ -53,13 +53,16 @@ class _Proved:
 
 def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Constants:
     plain = autolip_bound(form, context)
-    if not math.isfinite(plain.value) or plain.value == 0.0 or not form.stages:
+    if not math.isfinite(plain.value) or plain.value == 0.0:
         return plain
-    stretches = plan(form, context)
+    live = without_dead_stages(form)
+    if not live.stages:
+        return plain
+    stretches = plan(live, context)
     if all(stretch.boxed for stretch in stretches):
         too_large = "too large for a matrix inequality in this time and memory: the averaged bound"
         return replace(averaged_bound(form, context), details=too_large)
-    parts = [_part(form, stretch, context) for stretch in stretches]
+    parts = [_part(live, stretch, context) for stretch in stretches]
     problem = relax(parts, context, per_layer=per_layer)
     scaled = problem.scaled(problem.start)
     solution = SOLVERS[context.solver](scaled, context.settings.deadline, _teller(scaled, context))
@@ -69,7 +72,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     y, share = proven_multipliers(scaled, solution.y, interior)
     value = sqrt_up(mul_up(float(y[0]), float(scaled.unit[0])))
     proved = _Proved(scaled, solution, y, value)
-    details = f"{describe(form, stretches)}; {_account(proved, share)}"
+    details = f"{describe(live, stretches)}; {_account(proved, share)}"
     if any(stretch.boxed for stretch in stretches):
         plain = averaged_bound(form, context)
         if plain.value < value:

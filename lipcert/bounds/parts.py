@@ -6,8 +6,28 @@ passes through one pre-activation: the model is a composition there.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lipcert.operators import Shape, identity
 from lipcert.signals import SignalForm, Stage
+
+
+def without_dead_stages(form: SignalForm) -> SignalForm:
+    """The same model without the stages that its output does not depend on."""
+    live = set(form.output_terms)
+    for k in range(len(form.stages), 0, -1):
+        if k in live:
+            live |= set(form.stages[k - 1].terms)
+    kept = [k for k in range(1, len(form.stages) + 1) if k in live]
+    if len(kept) == len(form.stages):
+        return form
+    place = {0: 0} | {old: new for new, old in enumerate(kept, start=1)}
+    stages = []
+    for k in kept:
+        stage = form.stages[k - 1]
+        stages.append(replace(stage, terms={place[j]: A for j, A in stage.terms.items()}))
+    output = {place[j]: A for j, A in form.output_terms.items()}
+    return replace(form, stages=tuple(stages), output_terms=output)
 
 
 def cuts(form: SignalForm) -> list[int]:
@@ -36,11 +56,9 @@ def part_of(form: SignalForm, start: int, stop: int) -> SignalForm:
     stages = []
     for stage in form.stages[start - 1 : stop - 1]:
         moved = {j - start + 1: A for j, A in stage.terms.items()}
-        stages.append(Stage(stage.node, stage.nonlinearity, stage.input_shapes, moved, stage.shape))
-    first = stages[0]
+        stages.append(replace(stage, terms=moved))
     entry = pre_activation_shape(form.stages[start - 1])
-    whole = {0: identity(entry)}
-    stages[0] = Stage(first.node, first.nonlinearity, first.input_shapes, whole, first.shape)
+    stages[0] = replace(stages[0], terms={0: identity(entry)})
     moved = {j - start + 1: A for j, A in terms.items()}
     return SignalForm(entry, tuple(stages), moved, shape)
 

@@ -187,9 +187,7 @@ class _BlockMaker:
         count = sum(len(part.matrix) for part in reading)
         if not reading or count >= self.entry:
             return
-        stacked = torch.cat([part.matrix for part in reading])
-        error = math.hypot(*(part.error for part in reading)) * (1.0 + 1e-14)
-        factor = dominating_factor(Coefficients(stacked, error))
+        factor = dominating_factor(reading)
         if factor is None:
             return
         start = 0
