@@ -19,6 +19,7 @@ from lipcert.conic.feasibility import distance_to_true, proven_multipliers
 from lipcert.conic.hkm import solve
 from lipcert.conic.iterates import Iterate
 from lipcert.conic.problem import ScaledProblem
+from lipcert.errors import SolverError
 from lipcert.rounding import add_up, mul_up, sqrt_up
 from lipcert.spectral.proof import is_proven_above
 
@@ -70,10 +71,13 @@ def _from_one_solution(scaled: ScaledProblem, y: Tensor) -> np.ndarray:
         K = G + raised * torch.eye(count, dtype=G.dtype, device=G.device)
         bordered[len(P0) :, len(P0) :] = K
         if is_proven_above(bordered, off):
-            forms = K.diagonal()[:, None] + K.diagonal()[None, :] - 2.0 * K
-            rho = mul_up(float(y[0]), float(scaled.unit[0]))
-            bounds = (forms.clamp(min=0.0) * (1.0 + 1e-14) + 1e-15) * rho
-            found = bounds.sqrt().cpu().numpy() * (1.0 + 1e-15)
+            diagonal = K.diagonal()
+            forms = diagonal[:, None] + diagonal - 2.0 * K
+            rounding = 2.0**-51 * (diagonal[:, None].abs() + diagonal.abs() + 2.0 * K.abs())
+            root = sqrt_up(mul_up(float(y[0]), float(scaled.unit[0])))
+            bounds = (forms.clamp(min=0.0) + rounding) * (1.0 + 1e-14)
+            found = bounds.sqrt().cpu().numpy() * root * (1.0 + 1e-14)
+            found = np.nextafter(found, math.inf)  # what underflows stays above
             np.fill_diagonal(found, 0.0)
             return np.asarray(np.maximum(found, found.T))
     return table
@@ -104,5 +108,8 @@ def _refined(
         return math.inf
     if found.ending == "interrupted":
         context.interrupted = True
-    y, _ = proven_multipliers(pair, found.y, found.halfway.y)
+    try:
+        y, _ = proven_multipliers(pair, found.y, found.halfway.y)
+    except SolverError:
+        return math.inf
     return sqrt_up(mul_up(float(y[0]), float(pair.unit[0])))
