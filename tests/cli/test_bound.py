@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,61 @@ def test_options_reach_the_library(run: Run, mlp: Path) -> None:
     result = found(run, mlp, "--norm", "linf", "--method", "autolip", "--spectral", "svd")
     assert (result["norm"], result["method"], result["spectral"]) == ("linf", "autolip", "svd")
     assert list(result["methods"]) == ["autolip"]
+
+
+def test_lipsdp_by_every_solver(run: Run, mlp: Path) -> None:
+    own = found(run, mlp, "--method", "lipsdp")
+    assert "hkm" in own["details"]["lipsdp"]
+    assert own["value"] < found(run, mlp, "--method", "autolip")["value"]
+    for solver in ("scs", "clarabel"):
+        other = found(run, mlp, "--method", "lipsdp", "--solver", solver)
+        assert other["value"] == pytest.approx(own["value"], rel=1e-3)
+        assert solver in other["details"]["lipsdp"]
+
+
+def test_lipsdp_says_that_it_is_of_l2(run: Run, mlp: Path) -> None:
+    result = run("bound", mlp, "--method", "lipsdp", "--norm", "linf")
+    assert result.exit_code == 2
+    assert "bounds the l2 norm only" in result.stderr
+    assert "averaged" in result.stderr
+    assert "lipsdp" not in found(run, mlp, "--norm", "linf")["methods"]
+
+
+def test_interrupting_lipsdp_prints_the_bound_so_far(mlp: Path) -> None:
+    """A signal during the iterations, as Ctrl-C sends it."""
+    words = ["bound", str(mlp), "--method", "lipsdp", "-v"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTING, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "iteration 3" in err
+    assert "iteration 9" not in err
+    assert "interrupted early" in " ".join(out.split())
+    assert "proven upper bound" in out
+
+
+INTERRUPTING = """
+import os, signal, sys
+from lipcert.conic import hkm
+from lipcert_cli.main import main
+
+iterate = hkm.State.advance
+count = 0
+
+def advance(state):
+    global count
+    count += 1
+    if count == 4:
+        os.kill(os.getpid(), signal.SIGINT)
+    return iterate(state)
+
+hkm.State.advance = advance
+main()
+"""
 
 
 def test_options_come_from_the_environment_too(run: Run, mlp: Path) -> None:

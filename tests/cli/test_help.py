@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from lipcert_cli.main import COMMANDS, cli
-from lipcert_cli.options import DEVICE_NAMES, NORM_NAMES, SPECTRAL_NAMES
+from lipcert_cli.options import DEVICE_NAMES, NORM_NAMES, SOLVER_NAMES, SPECTRAL_NAMES
 from lipcert_cli.values import METHOD_NAMES
 
 from lipcert.bounds import METHODS
+from lipcert.conic.solvers import SOLVERS
 from lipcert.reports import FORMATS
 from lipcert.spectral import NORMS
 from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
@@ -49,9 +50,17 @@ def test_each_command_has_help(name: str) -> None:
 def test_the_names_in_help_are_those_of_the_registries() -> None:
     assert set(METHOD_NAMES) == {"auto", *METHODS}, "name the method in cli/values.py"
     assert set(NORM_NAMES) == set(NORMS)
+    assert set(SOLVER_NAMES) == set(SOLVERS)
     assert set(SPECTRAL_NAMES) == {*EIGENVALUE_BOUNDS, "auto"}
     help = CliRunner().invoke(cli, ["bound", "--help"]).stdout
-    for name in (*METHOD_NAMES, *NORM_NAMES, *SPECTRAL_NAMES, *DEVICE_NAMES, *FORMATS):
+    for name in (
+        *METHOD_NAMES,
+        *NORM_NAMES,
+        *SPECTRAL_NAMES,
+        *SOLVER_NAMES,
+        *DEVICE_NAMES,
+        *FORMATS,
+    ):
         assert name in help
 
 
