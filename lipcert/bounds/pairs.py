@@ -17,7 +17,7 @@ from torch import Tensor
 from lipcert.bounds.context import BoundContext
 from lipcert.conic.feasibility import distance_to_true, proven_multipliers
 from lipcert.conic.hkm import solve
-from lipcert.conic.iterates import Iterate
+from lipcert.conic.iterates import Frame, Iterate
 from lipcert.conic.problem import ScaledProblem
 from lipcert.errors import SolverError
 from lipcert.rounding import add_up, mul_up, sqrt_up
@@ -40,18 +40,22 @@ def pairwise_table(
     pairs = [(i, j) for i in range(count) for j in range(i)]
     if count > MOST_REFINED or halfway is None:
         return table
+    frame, near = Frame.of(scaled).moved_to(halfway)
+    units = float(frame.unit[0]), float(scaled.unit[0])
     for place, (i, j) in enumerate(pairs):
         if context.expired:
             break
         context.progress(f"constants of pairs of outputs, {place + 1} of {len(pairs)}",
                          place / len(pairs))  # fmt: skip
-        found = _refined(scaled, halfway, i, j, context)
-        table[i, j] = table[j, i] = min(table[i, j], found)
+        rho = _refined(frame.scaled, near, i, j, context)
+        table[i, j] = table[j, i] = min(table[i, j], sqrt_up(mul_up(rho, *units)))
     return table
 
 
 def _from_one_solution(scaled: ScaledProblem, y: Tensor) -> np.ndarray:
-    block = scaled.problem.blocks[-1]
+    rho = mul_up(float(y[0]), float(scaled.unit[0]))
+    balanced = scaled.problem.balanced(y).problem
+    block, y = balanced.blocks[-1], balanced.start
     C = block.output
     count = len(C)
     table = np.full((count, count), math.inf)
@@ -74,9 +78,8 @@ def _from_one_solution(scaled: ScaledProblem, y: Tensor) -> np.ndarray:
             diagonal = K.diagonal()
             forms = diagonal[:, None] + diagonal - 2.0 * K
             rounding = 2.0**-51 * (diagonal[:, None].abs() + diagonal.abs() + 2.0 * K.abs())
-            root = sqrt_up(mul_up(float(y[0]), float(scaled.unit[0])))
             bounds = (forms.clamp(min=0.0) + rounding) * (1.0 + 1e-14)
-            found = bounds.sqrt().cpu().numpy() * root * (1.0 + 1e-14)
+            found = bounds.sqrt().cpu().numpy() * sqrt_up(rho) * (1.0 + 1e-14)
             found = np.nextafter(found, math.inf)  # what underflows stays above
             np.fill_diagonal(found, 0.0)
             return np.asarray(np.maximum(found, found.T))
@@ -88,20 +91,19 @@ def _inverse_times(P0: Tensor, right: Tensor) -> Tensor | None:
     return None if int(info) else torch.cholesky_solve(right, factor)
 
 
-def _refined(
-    scaled: ScaledProblem, halfway: Iterate, i: int, j: int, context: BoundContext
-) -> float:
+def _refined(scaled: ScaledProblem, near: Iterate, i: int, j: int, context: BoundContext) -> float:
+    """A proven ρ of ``y_i − y_j``, in units of the scaled problem; infinite where none is found."""
     block = scaled.problem.blocks[-1]
     row = block.output[i : i + 1] - block.output[j : j + 1]
-    inverse = _inverse_times(block.linear_part(halfway.y), row.T)
+    inverse = _inverse_times(block.linear_part(near.y), row.T)
     if inverse is None or not bool(row.any()):
         return math.inf
     size = HEADROOM * float(row @ inverse)
     rounding = mul_up(2.0**-52, float(row.norm()) * (1.0 + 1e-14))
     error = add_up(mul_up(2.0, block.output_error), rounding)
-    start = size * halfway.y
+    start = size * near.y
     pair = scaled.with_scaled_output(row, error, start)
-    warm = Iterate(start, halfway.X, halfway.x)
+    warm = Iterate(start, near.X, near.x)
     try:
         found = solve(pair, start=warm, tolerance=TOLERANCE, deadline=context.settings.deadline)
     except ValueError:
@@ -112,4 +114,4 @@ def _refined(
         y, _ = proven_multipliers(pair, found.y, found.halfway.y)
     except SolverError:
         return math.inf
-    return sqrt_up(mul_up(float(y[0]), float(pair.unit[0])))
+    return float(y[0])
