@@ -8,6 +8,7 @@ exponent and the step fractions.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,6 +30,45 @@ SHORTEST_STEP = 1e-5
 """Step below which an iteration has got nowhere."""
 
 
+@dataclass(frozen=True, eq=False)
+class System:
+    """What the two directions of an iteration share.
+
+    Parameters
+    ----------
+    Z, AZ : ``S⁻¹`` of each block, and the rows of the block times it.
+    values : ``tr(M_k S⁻¹)`` over the multipliers of each block.
+    factor : of the Schur complement.
+    mu : ``⟨X, S⟩`` per dimension.
+    """
+
+    Z: list[Tensor]
+    AZ: list[Tensor]
+    values: list[Tensor]
+    factor: CliqueFactor
+    mu: float
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """Changes of the multipliers, of S (and that times ``S⁻¹``), of the signs, and of X and x."""
+
+    y: Tensor
+    S: list[Tensor]
+    SZ: list[Tensor]
+    s: Tensor
+    X: list[Tensor]
+    x: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SecondOrder:
+    """``sym(dX dS S⁻¹)`` of a predictor, and the same for the signs."""
+
+    X: list[Tensor]
+    x: Tensor
+
+
 class State:
     """The iterate, its factors, and one iteration."""
 
@@ -42,10 +82,10 @@ class State:
         self.y, self.X, self.x = start.y, start.X, start.x
         self.dimension = problem.side + self.x.numel()
         self.S = self._slacks(self.y)
-        self.factors = _cholesky(self.S)
-        self.primal_factors = _cholesky(self.X)
-        if self.factors is None or self.primal_factors is None:
+        factors, primal_factors = _cholesky(self.S), _cholesky(self.X)
+        if factors is None or primal_factors is None:
             raise ValueError("the start is not strictly feasible")
+        self.factors, self.primal_factors = factors, primal_factors
 
     @property
     def iterate(self) -> Iterate:
@@ -82,77 +122,82 @@ class State:
 
     def advance(self) -> bool:
         """One predictor-corrector iteration; False when it gets nowhere."""
-        assert self.factors is not None and self.primal_factors is not None
-        blocks, X, S = self.blocks, self.X, self.S
-        Z = [torch.cholesky_inverse(factor) for factor in self.factors]
-        s, x = self.y[1:] if self.x.numel() else self.y[:0], self.x
-        mu = (_dot(X, S) + float(x @ s)) / self.dimension
+        system = self._system()
+        if system is None:
+            return False
+        predictor = self._direction(system)
+        dual, primal = (min(1.0, 0.95 * step) for step in self._longest_steps(predictor))
+        reached = self._complementarity_after(predictor, dual, primal)
+        exponent = max(1.0, 3.0 * min(dual, primal) ** 2)
+        sigma = min(1.0, max(reached / system.mu, 1e-12) ** exponent)
+        second = SecondOrder(
+            [_symmetric(move @ part) for move, part in zip(predictor.X, predictor.SZ, strict=True)],
+            predictor.x * predictor.s / self.signs,
+        )
+        corrector = self._direction(system, sigma * system.mu, second)
+        fraction = 0.9 + 0.08 * min(dual, primal)
+        dual, primal = self._longest_steps(corrector)
+        moved = self._move_dual(corrector.y, fraction * dual)
+        primal_moved = self._move_primal(corrector.X, corrector.x, fraction * primal)
+        return max(moved, primal_moved) > SHORTEST_STEP
 
-        H, AZ, in_Z = [], [], []
-        for block, local, inverse, primal in zip(blocks, self.locals, Z, X, strict=True):
+    @property
+    def signs(self) -> Tensor:
+        """The multipliers whose sign is a constraint of its own: all but y_0, or none."""
+        return self.y[1:] if self.x.numel() else self.y[:0]
+
+    def _system(self) -> System | None:
+        """The linear system of this iterate, factored; None where that fails."""
+        Z = [torch.cholesky_inverse(factor) for factor in self.factors]
+        H, AZ, values = [], [], []
+        for block, local, inverse, primal in zip(self.blocks, self.locals, Z, self.X, strict=True):
             of_Z, product = inner_products(block, inverse)
             of_X, _ = inner_products(block, primal)
             H.append(schur_complement(block, local, of_Z, of_X))
             AZ.append(product)
-            in_Z.append(constraint_values(block, local, of_Z.diagonals))
-        if x.numel():
-            self._add_signs(H, x / s)
+            values.append(constraint_values(block, local, of_Z.diagonals))
+        if self.x.numel():
+            self._add_signs(H, self.x / self.signs)
         factor = CliqueFactor([local.multipliers for local in self.locals], H)
-        if not factor.succeeded:
-            return False
+        mu = (_dot(self.X, self.S) + float(self.x @ self.signs)) / self.dimension
+        return System(Z, AZ, values, factor, mu) if factor.succeeded else None
 
-        # predictor: towards S X = 0
-        dy = factor.solve(-self.b[:, None])[:, 0]
-        dS = [block.linear_part(dy) for block in blocks]
-        dSZ = [
-            times_linear_part(block, dy, inverse, product)
-            for block, inverse, product in zip(blocks, Z, AZ, strict=True)
-        ]
-        dX = [
-            _symmetric(primal @ move).neg_().sub_(primal)
-            for primal, move in zip(X, dSZ, strict=True)
-        ]
-        ds = dy[1:] if x.numel() else dy[:0]
-        dx = -x - x * ds / s
-        along = min(1.0, 0.95 * self._longest(self.factors, dS, s, ds))
-        primal_along = min(1.0, 0.95 * self._longest(self.primal_factors, dX, x, dx))
-        reached = (
-            _dot(X, S)
-            + primal_along * _dot(dX, S)
-            + along * _dot(X, dS)
-            + along * primal_along * _dot(dX, dS)
-            + float((x + primal_along * dx) @ (s + along * ds))
-        ) / self.dimension
-        exponent = max(1.0, 3.0 * min(along, primal_along) ** 2)
-        sigma = min(1.0, max(reached / mu, 1e-12) ** exponent)
+    def _direction(
+        self, system: System, target: float = 0.0, second: SecondOrder | None = None
+    ) -> Direction:
+        """The direction towards ``S X = target · I``, with or without second-order terms."""
+        values, signs = system.values, target / self.signs
+        values = [target * of_Z for of_Z in values]
+        if second is not None:
+            for block, local, value, part in zip(
+                self.blocks, self.locals, values, second.X, strict=True
+            ):
+                value -= constraint_values(block, local, quadratic_forms(block, part))
+            signs = signs - second.x
+        dy = system.factor.solve((self._gathered(values, signs) - self.b)[:, None])[:, 0]
+        dS, dSZ, dX = [], [], []
+        for b, (block, primal, inverse) in enumerate(
+            zip(self.blocks, self.X, system.Z, strict=True)
+        ):
+            dS.append(block.linear_part(dy))
+            dSZ.append(times_linear_part(block, dy, inverse, system.AZ[b]))
+            move = _symmetric(primal @ dSZ[b]).neg_().sub_(primal)
+            if second is not None:
+                move.sub_(second.X[b]).add_(inverse, alpha=target)
+            dX.append(move)
+        ds = dy[1:] if self.x.numel() else dy[:0]
+        return Direction(dy, dS, dSZ, ds, dX, signs - self.x - self.x * ds / self.signs)
 
-        # corrector: towards S X = σμ I, with the predictor's second-order term
-        second = [_symmetric(move @ part) for move, part in zip(dX, dSZ, strict=True)]
-        second_signs = dx * ds / s
-        crossing = [
-            constraint_values(block, local, quadratic_forms(block, part))
-            for block, local, part in zip(blocks, self.locals, second, strict=True)
-        ]
-        target = sigma * mu
-        inverse_signs = 1.0 / s
-        wanted = self._gathered(
-            [target * of_Z - other for of_Z, other in zip(in_Z, crossing, strict=True)],
-            target * inverse_signs - second_signs,
+    def _complementarity_after(self, move: Direction, dual: float, primal: float) -> float:
+        """``⟨X, S⟩`` after steps along a direction, per dimension."""
+        inner = (
+            _dot(self.X, self.S)
+            + primal * _dot(move.X, self.S)
+            + dual * _dot(self.X, move.S)
+            + dual * primal * _dot(move.X, move.S)
         )
-        dy = factor.solve((wanted - self.b)[:, None])[:, 0]
-        dX = []
-        for block, primal, inverse, product, part in zip(blocks, X, Z, AZ, second, strict=True):
-            move = _symmetric(primal @ times_linear_part(block, dy, inverse, product)).neg_()
-            dX.append(move.sub_(primal).sub_(part).add_(inverse, alpha=target))
-        dS = [block.linear_part(dy) for block in blocks]
-        ds = dy[1:] if x.numel() else dy[:0]
-        dx = target * inverse_signs - x - x * ds / s - second_signs
-        fraction = 0.9 + 0.08 * min(along, primal_along)
-        moved = self._move_dual(dy, fraction * self._longest(self.factors, dS, s, ds))
-        primal_moved = self._move_primal(
-            dX, dx, fraction * self._longest(self.primal_factors, dX, x, dx)
-        )
-        return moved > SHORTEST_STEP or primal_moved > SHORTEST_STEP
+        signs = float((self.x + primal * move.x) @ (self.signs + dual * move.s))
+        return (inner + signs) / self.dimension
 
     def _add_signs(self, H: list[Tensor], values: Tensor) -> None:
         """Add the signs' part of H, each in the first block that has its multiplier."""
@@ -164,14 +209,16 @@ class State:
             part.diagonal().add_(torch.where(here, everything[local.multipliers], 0.0))
             pending[local.multipliers] = False
 
-    def _longest(
-        self, factors: list[Tensor], moves: list[Tensor], signs: Tensor, sign_moves: Tensor
-    ) -> float:
-        steps = [longest_step(L, move) for L, move in zip(factors, moves, strict=True)]
-        if signs.numel():
-            falling = float((sign_moves / signs).min())
-            steps.append(-1.0 / falling if falling < 0.0 else math.inf)
-        return min(steps)
+    def _longest_steps(self, move: Direction) -> tuple[float, float]:
+        """How far y and X can go."""
+        dual = [longest_step(L, part) for L, part in zip(self.factors, move.S, strict=True)]
+        primal = [
+            longest_step(L, part) for L, part in zip(self.primal_factors, move.X, strict=True)
+        ]
+        return (
+            min(*dual, _longest_of_signs(self.signs, move.s)),
+            min(*primal, _longest_of_signs(self.x, move.x)),
+        )
 
     def _move_dual(self, dy: Tensor, step: float) -> float:
         step = min(1.0, step)
@@ -198,6 +245,11 @@ class State:
                 return step
             step *= 0.7
         return 0.0
+
+
+def _longest_of_signs(values: Tensor, moves: Tensor) -> float:
+    falling = float((moves / values).min()) if values.numel() else 0.0
+    return -1.0 / falling if falling < 0.0 else math.inf
 
 
 def _cholesky(matrices: list[Tensor]) -> list[Tensor] | None:
