@@ -1,8 +1,9 @@
 """Strictly feasible multipliers by AutoLip's recursion, from the output back to the input.
 
 If the squares of all signals are demanded with weights g, a stage with multiplier u grants
-``g ‖z‖²`` for ``h ‖v‖²`` where ``u ‖z − c v‖² − u r² ‖v‖² ≥ g ‖z‖² − h ‖v‖²``; the cheapest is
-``u = (1 + |c|/r) g`` with ``h = (r + |c|)² g``, the square of the steepest slope.
+``g ‖z‖²`` for ``h ‖v‖²`` where ``u ‖z − c v‖² − u r² ‖v‖² ≥ g ‖z‖² − h ‖v‖²``, that is for
+``h = u r² + u g c² / (u − g)``.  For one neuron ``u = (1 + |c|/r) g`` is the cheapest, with
+``h = (r + |c|)² g``, the square of the steepest slope; ``u = 2 g`` is never twice as dear.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from lipcert.bounds.autolip import slope_constant
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.coordinates import SMALLEST_HALF_WIDTH
 from lipcert.signals import SignalForm, Stage, Terms
+
+LEAST_SHARE = 1e-6
+"""Of the largest term: what hardly moves, or not at all, must not be demanded without end."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +55,34 @@ def demands_of(
     for k in range(len(form.stages), 0, -1):
         stage = form.stages[k - 1]
         wanted = max(demands[k], floor) * margin
-        factor, steepest, reads = _steepness(stage)
+        factor, price = _exchange(stage)
         multipliers[k - 1] = factor * wanted
-        _spread(demands, stage.terms, steepest**2 * reads * wanted * margin, constants, context)
+        _spread(demands, stage.terms, price * wanted * margin, constants, context)
     return Demands(max(demands[0], floor) * margin, multipliers)
 
 
-def _steepness(stage: Stage) -> tuple[float, float, float]:
-    """``1 + |c|/r``, the steepest slope, and how many groups share one input, at most."""
+def _exchange(stage: Stage) -> tuple[float, float]:
+    """``u/g`` for all neurons or groups of a stage, and the ``h/g`` that all of them have then."""
     slopes = stage.nonlinearity.slopes
     if slopes is None:
         groups = stage.nonlinearity.groups(*stage.input_shapes, outputs=math.prod(stage.shape))
         elements = groups.reads[0]
         most = int(torch.bincount(elements).max()) if elements.numel() else 1
-        return 1.0, groups.constant, float(most)
-    centre = torch.as_tensor(slopes.centre, dtype=torch.float64).abs()
-    width = torch.as_tensor(slopes.half_width, dtype=torch.float64)
-    width = torch.maximum(width, SMALLEST_HALF_WIDTH * centre + 1e-300)
-    return float((1.0 + centre / width).max()), float((centre + width).max()), 1.0
+        return 1.0, groups.constant**2 * most
+    c = torch.as_tensor(slopes.centre, dtype=torch.float64).abs().reshape(-1)
+    r = torch.as_tensor(slopes.half_width, dtype=torch.float64).reshape(-1)
+    r = torch.maximum(r, SMALLEST_HALF_WIDTH * c + 1e-300)
+    cheapest = 1.0 + c / r
+    tried = torch.stack((cheapest.new_tensor(2.0), cheapest.min(), cheapest.max()))
+    prices = torch.stack([_price(u, c, r) for u in tried])
+    best = int(prices.argmin())
+    return float(tried[best]), float(prices[best])
+
+
+def _price(u: Tensor, c: Tensor, r: Tensor) -> Tensor:
+    """The largest ``h/g`` for one ``u/g``."""
+    through = torch.where(c > 0.0, u * c.square() / (u - 1.0), 0.0)
+    return (u * r.square() + through).max()
 
 
 def _signal_constants(form: SignalForm, context: BoundContext) -> list[float]:
@@ -87,9 +102,11 @@ def _spread(
     context: BoundContext,
 ) -> None:
     """``‖Σ_j A_j z_j‖² ≤ Σ_j ‖A_j‖²/θ_j ‖z_j‖²``, shares θ_j as large as the terms."""
-    parts = {j: context.norm_of(A).value * constants[j] for j, A in terms.items()}
+    sizes = {j: context.norm_of(A).value for j, A in terms.items()}
+    sizes = {j: size for j, size in sizes.items() if size > 0.0}
+    parts = {j: size * constants[j] for j, size in sizes.items()}
+    least = LEAST_SHARE * max(parts.values(), default=0.0)
+    parts = {j: max(part, least, 1e-300) for j, part in parts.items()}
     total = sum(parts.values())
     for j, part in parts.items():
-        if part > 0.0:
-            size = part / constants[j]
-            demands[j] += demand * size * size * (total / part)
+        demands[j] += demand * sizes[j] ** 2 * (total / part)
