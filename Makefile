@@ -30,6 +30,7 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/dev_models.py
 	$(BIN)/python benchmarks/convolutions.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/lipsdp.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,4 +1,4 @@
-"""Bounds of every development model: AutoLip, averaged, lower bound, ratio and seconds.
+"""Bounds of every development model: AutoLip, averaged, LipSDP, lower bound, ratio and seconds.
 
 python benchmarks/dev_models.py [--norm l2] [--time-limit 30] [NAME ...]
 """
@@ -32,6 +32,8 @@ def main() -> None:
             "model": entry["file"],
             "autolip": result.methods.get("autolip"),
             "averaged": result.methods.get("averaged"),
+            "lipsdp": result.methods.get("lipsdp"),
+            "exact": result.exact,
             "lower": result.lower,
             "ratio": result.ratio,
             "seconds": round(result.seconds, 2),
@@ -41,7 +43,10 @@ def main() -> None:
             row |= accuracy(entry, result.is_finite)
         print(row, flush=True)
         rows.append(row)
-    columns = ["model", "autolip", "averaged", "lower", "ratio", "seconds", "accuracy", "wanted"]
+    columns = [
+        *("model", "autolip", "averaged", "lipsdp", "lower", "ratio", "seconds"),
+        *("accuracy", "wanted"),
+    ]
     suffix = "" if options.norm == "l2" else f"_{options.norm}"
     save(
         f"dev_models{suffix}",
