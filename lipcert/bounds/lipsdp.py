@@ -80,7 +80,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     return Constants(
         min(value, plain.value),
         plain.signals,
-        lambda: _pairwise(proved, plain, context),
+        lambda: _pairwise(proved, plain, context, boxed=stretches[-1].boxed),
         details,
     )
 
@@ -118,7 +118,12 @@ def _account(proved: _Proved, share: float) -> str:
     return text
 
 
-def _pairwise(proved: _Proved, plain: Constants, context: BoundContext) -> np.ndarray:
-    own = pairwise_table(proved.scaled, proved.solution.halfway, proved.y, context)
-    smallest: np.ndarray = np.minimum(own, plain.pairwise())
-    return smallest
+def _pairwise(
+    proved: _Proved, plain: Constants, context: BoundContext, *, boxed: bool
+) -> np.ndarray:
+    """Pairs from the matrix inequality, which knows single outputs unless a box is at its end."""
+    table = np.minimum(plain.pairwise(), mul_up(proved.value, sqrt_up(2.0)))
+    if not boxed:
+        own = pairwise_table(proved.scaled, proved.solution.halfway, proved.y, context)
+        table = np.minimum(table, own)
+    return table
