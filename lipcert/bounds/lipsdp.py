@@ -122,7 +122,7 @@ def _pairwise(
     proved: _Proved, plain: Constants, context: BoundContext, *, boxed: bool
 ) -> np.ndarray:
     """Pairs from the matrix inequality, which knows single outputs unless a box is at its end."""
-    table = np.minimum(plain.pairwise(), mul_up(proved.value, sqrt_up(2.0)))
+    table: np.ndarray = np.minimum(plain.pairwise(), mul_up(proved.value, sqrt_up(2.0)))
     if not boxed:
         own = pairwise_table(proved.scaled, proved.solution.halfway, proved.y, context)
         table = np.minimum(table, own)
