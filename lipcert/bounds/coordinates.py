@@ -186,7 +186,7 @@ def _joint(number: int, groups: Groups, v: Expression, device: torch.device) -> 
         torch.full((reads,), square, dtype=torch.float64, device=device),
         outputs,
         labels,
-        int(labels.max()) + 1 if reads else 1,
+        int(torch.cat((labels, outputs)).max()) + 1,
         {number: unit(count, device)},
     )
 
@@ -227,7 +227,8 @@ def _sorted(number: int, groups: Groups, v: Expression, device: torch.device) ->
         mean = taken.mean(1, keepdim=True).expand(-1, size, -1).reshape(total, width)
         spread = torch.empty_like(mean)
         spread[places.reshape(-1)] = mean
-        rounding = mul_up(Coefficients(taken.reshape(total, width)).size, gamma(2 * size + 4))
+        # no |Uᵀ| has a norm above 3 (Hardy's inequality): γ_size three times, and some products
+        rounding = mul_up(Coefficients(taken.reshape(total, width)).size, gamma(3 * size + 12))
         error = add_up(part.error, rounding)
         rows[block] = Coefficients(
             deviation, add_up(error, mul_up(basis_error, Coefficients(part.matrix).size))

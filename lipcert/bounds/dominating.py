@@ -12,6 +12,8 @@ from lipcert.spectral.tensors import frobenius_up
 
 MARGINS = (4.0, 1e2, 1e4, 1e6)
 """Multiples of the error of a Gram matrix that are added to its diagonal."""
+LEAST_ROW = 2.0**-20
+"""Of the longest row: shorter ones are not scaled up to 1, nor the errors of their part."""
 
 
 def dominating_factor(parts: list[Coefficients]) -> Tensor | None:
@@ -27,11 +29,15 @@ def dominating_factor(parts: list[Coefficients]) -> Tensor | None:
     """
     scales, scaled, errors = [], [], []
     for part in parts:
-        own = torch.exp2(-part.matrix.norm(dim=1).clamp(min=1e-290).log2().round())  # exact
+        norms = part.matrix.norm(dim=1)
+        least = LEAST_ROW * float(norms.max()) if part.error > 0.0 and len(norms) else 0.0
+        own = torch.exp2(-norms.clamp(min=max(least, 1e-290)).log2().round())  # exact
         scales.append(own)
         scaled.append(own[:, None] * part.matrix)
         errors.append(mul_up(part.error, float(own.max())) if len(own) else 0.0)
     scale, rows = torch.cat(scales), torch.cat(scaled)
+    if not bool((scale > 0.0).all()):  # a norm overflowed
+        return None
     gram = rows @ rows.T
     size = float(frobenius_up(rows[None]))
     error = hypot_up(*errors)
