@@ -16,6 +16,12 @@ import pytest
 import torch
 
 import lipcert
+from lipcert.bounds import BoundContext
+from lipcert.bounds.relaxation import Part, relax
+from lipcert.conic.feasibility import is_feasible, proven_multipliers
+from lipcert.conic.hkm import solve
+from lipcert.conic.reference import reference_solution
+from lipcert.signals import fold
 
 FOLDER = Path(
     os.environ.get("LIPCERT_DEV_MODELS", Path(__file__).resolve().parent.parent.parent / "shared")
@@ -129,6 +135,31 @@ def test_nets_of_known_constants(row: dict[str, str]) -> None:
         assert exact.exact
         assert exact.value == pytest.approx(float(row["exact_or_lower"]), rel=2e-7)
         assert exact.value <= found.value
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in rows("bounds/BOUNDS.csv") if "eclipse" not in row["file"]],
+    ids=lambda row: row["file"],
+)
+def test_a_generic_solver_agrees_or_is_infeasible(row: dict[str, str]) -> None:
+    """SCS to 1e-4; an answer of it below the proven optimum fails the proof."""
+    form = fold(lipcert.load(FOLDER / "bounds" / row["file"]))
+    problem = relax([Part(form)], BoundContext("l2"))
+    scaled = problem.scaled(problem.start)
+    own = solve(scaled, tolerance=1e-8)
+    unit = float(scaled.unit[0])
+    y, _ = proven_multipliers(scaled, own.y, own.halfway.y)
+    assert is_feasible(scaled.problem, y)
+    optimum = math.sqrt(float(y[0]) * unit)
+    for eps in (1e-5, 1e-6):
+        other = reference_solution(problem, solver="scs", eps=eps)
+        assert other.status == "optimal"
+        value = math.sqrt(float(other.y[0]))
+        if eps == 1e-6:
+            assert value == pytest.approx(optimum, rel=1e-4)
+        if value < math.sqrt(own.lower * unit):
+            assert not is_feasible(problem, other.y)
 
 
 @pytest.mark.parametrize(
