@@ -15,7 +15,7 @@ from lipcert.errors import SolverError
 from lipcert.rounding import add_up, gamma, mul_up, sqrt_up
 from lipcert.spectral.proof import is_proven_above
 
-RETREATS = (0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
+RETREATS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
 """Shares of multipliers well inside that are mixed in until the proof goes through."""
 
 
@@ -36,18 +36,19 @@ def proven_multipliers(
     Parameters
     ----------
     y : scaled multipliers, nearly feasible.
-    interior : others well inside, towards which to retreat before the start is used.
+    interior : others well inside, towards which to retreat where the start costs more.
 
     Raises SolverError when even the start cannot be proved.
     """
     problem = scaled.problem
-    for inner in (interior, problem.start):
-        if inner is None:
-            continue
-        for share in RETREATS:
-            mixed = (1.0 - share) * y + share * inner
-            if is_feasible(problem, mixed):
-                return mixed, share
+    if is_feasible(problem, y):
+        return y, 0.0
+    inside = [inner for inner in (interior, problem.start) if inner is not None]
+    ways = [(share, inner) for share in RETREATS for inner in inside]
+    for share, inner in sorted(ways, key=lambda way: way[0] * float(way[1][0] - y[0])):
+        mixed = (1.0 - share) * y + share * inner
+        if is_feasible(problem, mixed):
+            return mixed, share
     raise SolverError(
         "lipsdp", "no multipliers can be proved feasible in float64", "use --method averaged"
     )
