@@ -52,6 +52,7 @@ class _Proved:
 
 
 def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Constants:
+    METHODS.check_norm("lipsdp", context.norm)
     plain = autolip_bound(form, context)
     if not math.isfinite(plain.value) or plain.value == 0.0:
         return plain
