@@ -148,7 +148,7 @@ class State:
 
     def _system(self) -> System | None:
         """The linear system of this iterate, factored; None where that fails."""
-        Z = [torch.cholesky_inverse(factor) for factor in self.factors]
+        Z = [_inverse(factor) for factor in self.factors]
         H, AZ, values = [], [], []
         for block, local, inverse, primal in zip(self.blocks, self.locals, Z, self.X, strict=True):
             of_Z, product = inner_products(block, inverse)
@@ -261,6 +261,12 @@ def _cholesky(matrices: list[Tensor]) -> list[Tensor] | None:
             return None
         factors.append(factor)
     return factors
+
+
+def _inverse(factor: Tensor) -> Tensor:
+    """``(L Lᵀ)⁻¹`` by two triangular solves: LAPACK's own inverse scales badly over threads."""
+    unit = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    return torch.cholesky_solve(unit, factor)
 
 
 def _dot(left: list[Tensor], right: list[Tensor]) -> float:

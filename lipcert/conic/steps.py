@@ -19,7 +19,7 @@ def longest_step(factor: Tensor, direction: Tensor) -> float:
     less its residual (Toh 2002), hence to be tried before it is trusted.  Zero for a direction that
     is not finite.
     """
-    if not bool(torch.isfinite(direction).all()):
+    if not math.isfinite(float(direction.sum())):
         return 0.0
     if factor.shape[0] <= SMALL_SIDE:
         half = torch.linalg.solve_triangular(factor, direction, upper=False)
