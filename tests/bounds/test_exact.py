@@ -17,9 +17,9 @@ from generators.soundness import jacobian
 
 from lipcert.api import load
 from lipcert.bounds import METHODS, BoundContext
-from lipcert.bounds.halves import Quadratic, largest_corner
+from lipcert.bounds.exact.halves import Quadratic, largest_corner
+from lipcert.bounds.exact.signed import consistent_signs, trimmed
 from lipcert.bounds.result import Constants
-from lipcert.bounds.signed import consistent_signs, trimmed
 from lipcert.errors import UnsupportedError
 from lipcert.graph import Affine, Graph
 from lipcert.nonlinear import ACTIVATIONS, Activation, MaxMin, PRelu

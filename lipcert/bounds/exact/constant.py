@@ -1,9 +1,9 @@
 """The Lipschitz constant itself, where it is to be had for little.
 
-Three kinds of models: linear ones, chains of nonnegative weights (:mod:`lipcert.bounds.signed`),
-one hidden layer of few neurons (:mod:`lipcert.bounds.patterns`).  The value is a proven bound in
+Three kinds of models: linear ones, chains of nonnegative weights (:mod:`lipcert.bounds.exact.signed`),
+one hidden layer of few neurons (:mod:`lipcert.bounds.exact.patterns`).  The value is a proven bound in
 every case.  It is called exact where a slope that the model has far from zero
-(:mod:`lipcert.bounds.rays`) comes within its rounding, not where one merely may.
+(:mod:`lipcert.bounds.exact.rays`) comes within its rounding, not where one merely may.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 
 from lipcert.bounds.autolip import autolip_bound
 from lipcert.bounds.context import BoundContext
-from lipcert.bounds.hidden import HiddenLayer, hidden_layer
-from lipcert.bounds.patterns import steepest_pattern
-from lipcert.bounds.rays import FarLayer, comes_close, far_layer, rays_inside
+from lipcert.bounds.exact.hidden import HiddenLayer, hidden_layer
+from lipcert.bounds.exact.patterns import steepest_pattern
+from lipcert.bounds.exact.rays import FarLayer, comes_close, far_layer, rays_inside
+from lipcert.bounds.exact.signed import nonnegative_chain
 from lipcert.bounds.result import METHODS, Constants
-from lipcert.bounds.signed import nonnegative_chain
 from lipcert.errors import UnsupportedError
 from lipcert.operators import Composed, LinearOperator, Sum
 from lipcert.rounding import mul_up

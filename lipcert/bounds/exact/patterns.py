@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipcert.bounds.absolute import ldexp_up
-from lipcert.bounds.halves import Quadratic, corner_bits, largest_corner
-from lipcert.bounds.hidden import HiddenLayer, size_up
+from lipcert.bounds.exact.absolute import ldexp_up
+from lipcert.bounds.exact.halves import Quadratic, corner_bits, largest_corner
+from lipcert.bounds.exact.hidden import HiddenLayer, size_up
 from lipcert.rounding import add_up, gamma, mul_up, sqrt_up
 from lipcert.spectral import NormSettings
 from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS

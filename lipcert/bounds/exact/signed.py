@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipcert.bounds.absolute import AbsoluteProduct
 from lipcert.bounds.context import BoundContext
-from lipcert.bounds.hidden import affords, size_up, slope_ends, written_out
-from lipcert.bounds.rays import comes_close, far_layer, rays_inside
+from lipcert.bounds.exact.absolute import AbsoluteProduct
+from lipcert.bounds.exact.hidden import affords, size_up, slope_ends, written_out
+from lipcert.bounds.exact.rays import comes_close, far_layer, rays_inside
 from lipcert.bounds.result import Constants
 from lipcert.bounds.rows import Rows
 from lipcert.rounding import SMALLEST_NORMAL, add_up, mul_up
