@@ -1,9 +1,10 @@
 """The Lipschitz constant itself, where it is to be had for little.
 
-Three kinds of models: linear ones, chains of nonnegative weights (:mod:`lipcert.bounds.exact.signed`),
-one hidden layer of few neurons (:mod:`lipcert.bounds.exact.patterns`).  The value is a proven bound in
-every case.  It is called exact where a slope that the model has far from zero
-(:mod:`lipcert.bounds.exact.rays`) comes within its rounding, not where one merely may.
+Three kinds of models: linear ones, chains of nonnegative weights
+(:mod:`lipcert.bounds.exact.signed`), one hidden layer of few neurons
+(:mod:`lipcert.bounds.exact.patterns`).  The value is a proven bound in every case.  It is called
+exact where a slope that the model has far from zero (:mod:`lipcert.bounds.exact.rays`) comes within
+its rounding, not where one merely may.
 """
 
 from __future__ import annotations
