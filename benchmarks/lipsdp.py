@@ -81,7 +81,7 @@ def peers(quick: bool) -> None:
         half = neurons // 2
         form = chain([half, half, half, 10])
         structured(form)  # warm up
-        ours = structured(form)
+        ours = min((structured(form) for _ in range(3)), key=lambda one: float(str(one["seconds"])))
         row: dict[str, object] = {
             "neurons": neurons,
             "ours": ours["seconds"],

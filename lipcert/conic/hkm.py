@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from lipcert.conic.iterates import Frame, Iterate, cold_start
@@ -50,6 +51,7 @@ class Outcome:
     history: list[tuple[float, float]] = field(default_factory=list)
 
 
+@torch.inference_mode()
 def solve(
     scaled: ScaledProblem,
     *,

@@ -120,7 +120,7 @@ def _failure(solver: str, finding: str) -> SolverError:
     return SolverError(
         f"reference solver {solver}".rstrip(),
         finding,
-        "use the structured solver, or another tolerance or time limit",
+        "use --solver hkm",
     )
 
 

@@ -137,7 +137,7 @@ class State:
         corrector = self._direction(system, sigma * system.mu, second)
         fraction = 0.9 + 0.08 * min(dual, primal)
         dual, primal = self._longest_steps(corrector)
-        moved = self._move_dual(corrector.y, fraction * dual)
+        moved = self._move_dual(corrector, fraction * dual)
         primal_moved = self._move_primal(corrector.X, corrector.x, fraction * primal)
         return max(moved, primal_moved) > SHORTEST_STEP
 
@@ -220,11 +220,11 @@ class State:
             min(*primal, _longest_of_signs(self.x, move.x)),
         )
 
-    def _move_dual(self, dy: Tensor, step: float) -> float:
+    def _move_dual(self, move: Direction, step: float) -> float:
         step = min(1.0, step)
         while step > SHORTEST_STEP / 10.0:
-            y = self.y + step * dy
-            S = self._slacks(y)
+            y = self.y + step * move.y
+            S = [torch.add(P, dP, alpha=step) for P, dP in zip(self.S, move.S, strict=True)]
             factors = _cholesky(S)
             if factors is not None and (not self.x.numel() or bool((y[1:] > 0.0).all())):
                 self.y, self.S, self.factors = y, S, factors

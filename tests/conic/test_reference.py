@@ -143,7 +143,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_problems_too_large_for_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = chain_problem(random_weights([3, 300, 2], 0))
-    with pytest.raises(SolverError, match=r"side 303.*structured solver"):
+    with pytest.raises(SolverError, match=r"side 303.*--solver hkm"):
         reference_solution(wide, solver="clarabel")
     monkeypatch.setattr(reference, "MOST_ENTRIES", 100)
     dense = chain_problem(random_weights([9, 9, 2], 0), Form(slopes=(0.1, 1.0)))
