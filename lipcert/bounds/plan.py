@@ -104,7 +104,9 @@ def plan(form: SignalForm, context: BoundContext) -> list[Stretch]:
         return [Stretch(1, edges[-1], boxed=False)]
     for exponent in range(-12, 40):
         chosen, cost = _cheapest(edges, costs, 2.0**exponent / budget)
-        if cost <= budget:
+        open_ones = [part for part in chosen if not part.boxed]
+        memory = sum(size_of(form, part.start, part.stop).memory for part in open_ones)
+        if cost <= budget and memory <= room:
             return chosen
     return [Stretch(1, edges[-1], boxed=True)]
 
