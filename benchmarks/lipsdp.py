@@ -22,7 +22,6 @@ from common import ROOT, dev_folder, save
 import lipcert
 from lipcert.bounds import BoundContext
 from lipcert.bounds.relaxation import Part, relax
-from lipcert.conic import reference
 from lipcert.conic.feasibility import is_feasible, proven_multipliers
 from lipcert.conic.hkm import solve
 from lipcert.conic.reference import reference_solution
@@ -75,7 +74,6 @@ def structured(
 
 def peers(quick: bool) -> None:
     """Against cvxpy with SCS (eps 1e-5) and Clarabel (faer): the same problem in the same run."""
-    reference.LARGEST_SIDE_CLARABEL = 320  # 8 GB at a side of 300, and 130 GB at one of 600
     rows = []
     for neurons in (20, 50, 100) if quick else (20, 50, 100, 200, 400):
         half = neurons // 2

@@ -29,7 +29,10 @@ MOST_ENTRIES = 50_000_000
 """Coefficients of one block above which no problem is posed: some 100 bytes each on the way."""
 
 LARGEST_SIDE_CLARABEL = 250
-"""Side s of a block above which the s⁴/8 numbers of Clarabel's dense blocks take over 4 GB."""
+"""Side s of a block above which the s⁴/8 numbers of Clarabel's dense blocks take over 4 GB.
+
+At a side of 300 it was seen to take more than 24 GB.
+"""
 
 Options = Callable[[Problem, float, float], dict[str, Any]]
 """From a problem, a tolerance and seconds to a solver's options; SolverError if it is too large."""
