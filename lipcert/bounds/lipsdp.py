@@ -28,6 +28,9 @@ from lipcert.conic.solvers import SOLVERS, Solution
 from lipcert.rounding import mul_up, sqrt_up
 from lipcert.signals import SignalForm
 
+SMALLEST = 1e-140
+"""Constants below it, or above its inverse, are left to the product of norms."""
+
 
 @METHODS.register("lipsdp", norms=("l2",))
 def lipsdp_neuron_bound(form: SignalForm, context: BoundContext) -> Constants:
@@ -56,6 +59,9 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     plain = autolip_bound(form, context)
     if not math.isfinite(plain.value) or plain.value == 0.0:
         return plain
+    if not SMALLEST < plain.value < 1.0 / SMALLEST:
+        beyond = "squares of so small or large a constant are beyond float64: the product of norms"
+        return replace(plain, details=beyond)
     live = without_dead_stages(form)
     if not live.stages:
         return plain
@@ -97,9 +103,10 @@ def _teller(scaled: ScaledProblem, context: BoundContext) -> Report:
     def tell(iteration: int, rho: float, gap: float) -> None:
         known = math.isfinite(gap) and gap > 0.0
         told = f"gap {gap / 2.0:.1e}" if known else "gap not known yet"  # of the root of ρ
-        done = 0.1 + math.log10(1.0 / gap) / 7.0 if known else 0.05
+        done = 0.1 + math.log10(1.0 / gap) / 7.0 if known else 0.0
+        done = min(max(done, 0.05), 1.0)
         bound = math.sqrt(rho * unit)
-        context.progress(f"iteration {iteration}: bound {bound:.7g}, {told}", min(done, 1.0))
+        context.progress(f"iteration {iteration}: bound {bound:.7g}, {told}", done)
 
     return tell
 
@@ -125,6 +132,8 @@ def _pairwise(
     """Pairs from the matrix inequality, which knows single outputs unless a box is at its end."""
     table: np.ndarray = np.minimum(plain.pairwise(), mul_up(proved.value, sqrt_up(2.0)))
     if not boxed:
-        own = pairwise_table(proved.scaled, proved.solution.halfway, proved.y, context)
+        solution = proved.solution
+        halfway = solution.halfway if math.isfinite(solution.lower) else None
+        own = pairwise_table(proved.scaled, halfway, proved.y, context)
         table = np.minimum(table, own)
     return table

@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lipcert.operators import Shape, identity
-from lipcert.signals import SignalForm, Stage
+from lipcert.signals import SignalForm, Stage, Terms
 
 
 def without_dead_stages(form: SignalForm) -> SignalForm:
-    """The same model without the stages that its output does not depend on."""
+    """The same model without the stages that its output does not depend on.
+
+    What is read through zeros alone is not depended on.
+    """
+    form = _without_zeros(form)
     live = set(form.output_terms)
     for k in range(len(form.stages), 0, -1):
         if k in live:
@@ -28,6 +32,26 @@ def without_dead_stages(form: SignalForm) -> SignalForm:
         stages.append(replace(stage, terms={place[j]: A for j, A in stage.terms.items()}))
     output = {place[j]: A for j, A in form.output_terms.items()}
     return replace(form, stages=tuple(stages), output_terms=output)
+
+
+def _without_zeros(form: SignalForm) -> SignalForm:
+    """The same model without operators that are zero, but for one where there is no other."""
+
+    def shorter(terms: Terms) -> Terms:
+        live = {
+            j: A
+            for j, A in terms.items()
+            if A.absolute_norms.l1 > 0.0 or A.evaluation_error.l1 > 0.0
+        }
+        return live or dict(list(terms.items())[:1])
+
+    tables = [stage.terms for stage in form.stages] + [form.output_terms]
+    live = [shorter(terms) for terms in tables]
+    if sum(map(len, live)) == sum(map(len, tables)):
+        return form
+    pairs = zip(form.stages, live[:-1], strict=True)
+    stages = tuple(replace(stage, terms=terms) for stage, terms in pairs)
+    return replace(form, stages=stages, output_terms=live[-1])
 
 
 def cuts(form: SignalForm) -> list[int]:
