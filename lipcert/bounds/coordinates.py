@@ -178,7 +178,8 @@ def _joint(number: int, groups: Groups, v: Expression, device: torch.device) -> 
         (elements == torch.arange(reads, device=device)).all()
     )
     rows = v if in_order else _taken(v, elements)
-    square = math.nextafter(groups.constant**2, math.inf) if groups.constant != 1.0 else 1.0
+    constant = groups.constant
+    square = math.nextafter(constant * constant, math.inf) if constant != 1.0 else 1.0
     return StageRows(
         rows,
         count,

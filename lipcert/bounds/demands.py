@@ -46,7 +46,7 @@ def demands_of(
     margin : factor above 1 by which every demand is exceeded.
     """
     if constant is not None:
-        return Demands(max(demand * constant**2, 1e-280) * margin, [])
+        return Demands(max(demand * constant * constant, 1e-280) * margin, [])
     constants = _signal_constants(form, context)
     demands = [0.0] * (len(form.stages) + 1)
     _spread(demands, form.output_terms, demand, constants, context)
@@ -68,7 +68,7 @@ def _exchange(stage: Stage) -> tuple[float, float]:
         groups = stage.nonlinearity.groups(*stage.input_shapes, outputs=math.prod(stage.shape))
         elements = groups.reads[0]
         most = int(torch.bincount(elements).max()) if elements.numel() else 1
-        return 1.0, groups.constant**2 * most
+        return 1.0, groups.constant * groups.constant * most
     c = torch.as_tensor(slopes.centre, dtype=torch.float64).abs().reshape(-1)
     r = torch.as_tensor(slopes.half_width, dtype=torch.float64).reshape(-1)
     r = torch.maximum(r, SMALLEST_HALF_WIDTH * c + 1e-300)
@@ -109,4 +109,4 @@ def _spread(
     parts = {j: max(part, least, 1e-300) for j, part in parts.items()}
     total = sum(parts.values())
     for j, part in parts.items():
-        demands[j] += demand * sizes[j] ** 2 * (total / part)
+        demands[j] += demand * sizes[j] * sizes[j] * (total / part)

@@ -220,10 +220,12 @@ def test_boxes_multiply(constants: tuple[float | None, ...]) -> None:
         assert found == pytest.approx(math.prod(lengths), rel=3e-6)
 
 
-def test_weights_beyond_all_orders_are_refused() -> None:
+@pytest.mark.parametrize("scales", [(1e150, 1e150), (1e-300, 1e300), (1e100, 1e-100, 1e160)])
+def test_weights_beyond_all_orders_are_refused(scales: tuple[float, ...]) -> None:
     d = Drawing(2)
-    huge = 1e150 * np.eye(2)
-    value = d.matrix(huge, d.relu(d.matrix(huge)))
+    value = d.matrix(scales[0] * np.eye(2))
+    for scale in scales[1:]:
+        value = d.matrix(scale * np.eye(2), d.relu(value))
     with pytest.raises(SolverError, match="span too many orders"):
         relax([Part(fold(d.graph(value)))], BoundContext())
 
