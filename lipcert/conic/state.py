@@ -27,6 +27,8 @@ from lipcert.conic.schur import (
 from lipcert.conic.steps import longest_step
 
 SHORTEST_STEP = 1e-5
+FALLEN = 0.1
+"""Part of its largest size since it was formed below which a slack is formed anew."""
 """Step below which an iteration has got nowhere."""
 
 
@@ -86,6 +88,7 @@ class State:
         if factors is None or primal_factors is None:
             raise ValueError("the start is not strictly feasible")
         self.factors, self.primal_factors = factors, primal_factors
+        self.largest = [0.0] * len(self.S)
 
     @property
     def iterate(self) -> Iterate:
@@ -228,9 +231,21 @@ class State:
             factors = _cholesky(S)
             if factors is not None and (not self.x.numel() or bool((y[1:] > 0.0).all())):
                 self.y, self.S, self.factors = y, S, factors
+                self._refresh()
                 return step
             step *= 0.7
         return 0.0
+
+    def _refresh(self) -> None:
+        """Form S anew where it has fallen far: what was rounded while it was large stays in it."""
+        sizes = [float(P.diagonal().max()) for P in self.S]
+        self.largest = [max(pair) for pair in zip(self.largest, sizes, strict=True)]
+        if all(size >= FALLEN * most for size, most in zip(sizes, self.largest, strict=True)):
+            return
+        S = self._slacks(self.y)
+        factors = _cholesky(S)
+        if factors is not None:
+            self.S, self.factors, self.largest = S, factors, sizes
 
     def _move_primal(self, dX: list[Tensor], dx: Tensor, step: float) -> float:
         step = min(1.0, step)
