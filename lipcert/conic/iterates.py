@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipcert.conic.problem import ScaledProblem
+from lipcert.conic.problem import Problem, ScaledProblem
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +27,49 @@ class Iterate:
 
 
 def cold_start(scaled: ScaledProblem) -> Iterate:
-    """The scaled multipliers, and multiples of the identity with the trace that y_0 asks for."""
+    """The scaled multipliers, and diagonal matrices with about the trace that y_0 asks for.
+
+    A multiple of the identity, raised where the constraints ask for more: one output that reads a
+    hundred inputs would be far from feasible otherwise, and y would run away before it is.
+    """
     problem = scaled.problem
     first = problem.blocks[0]
     own = first.head_weight[first.head_index == 0]
     size = 1.0 / float(own.sum())
     y = problem.start.clone()
-    X = [size * torch.eye(block.side, dtype=y.dtype, device=y.device) for block in problem.blocks]
+    X = [torch.diag(x.clamp(min=size, max=max(size, 1.0))) for x in _variances(problem)]
     x = torch.full_like(y[1:], size) if problem.signed else y[:0]
     return Iterate(y, X, x)
+
+
+def _variances(problem: Problem) -> list[Tensor]:
+    """Diagonals x with ``Σ tr(M_k diag(x)) = δ_{k0}``, but for what centres correlate.
+
+    Those of uncorrelated noise of unit size sent through the model, each remainder as large as its
+    constraint allows: ``x_k = c_k² v + Σ ν v / Σ ω``, v the variances of the rows.
+    """
+    start = problem.start
+    wanted = torch.zeros_like(start)
+    wanted[0] = 1.0
+    found = []
+    for block in problem.blocks:
+        n = block.inputs
+        heads = torch.zeros_like(start).index_add_(0, block.head_index, block.head_weight)
+        above = torch.zeros_like(start)
+        above.index_add_(0, block.activation_index, block.activation_weight)
+        x = start.new_zeros(block.side)
+        x[:n] = (wanted / heads)[block.head_index]
+        for _ in range(block.activations + 1):  # as often as there are stages
+            rows = block.rows.variances(x)
+            below = torch.zeros_like(start).index_add_(0, block.row_index, block.row_weight * rows)
+            through = block.centre.square() * block.partners(rows)
+            after = through + (below / above)[block.activation_index]
+            if torch.equal(after, x[n:]):
+                break
+            x[n:] = after
+        found.append(x)
+        wanted = below
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -100,6 +100,13 @@ class PieceRows:
             sums[piece.columns] += weights[piece.rows] @ piece.matrix.square()
         return sums
 
+    def variances(self, x: Tensor) -> Tensor:
+        """``Σ_i a_ji² x_i`` for every row j, ``(count,)``."""
+        sums = x.new_zeros(self.count)
+        for piece in self.pieces:
+            sums[piece.rows] += piece.matrix.square() @ x[piece.columns]
+        return sums
+
     def dense(self) -> Tensor:
         """The matrix itself."""
         like = self.pieces[0].matrix if self.pieces else torch.zeros(0, dtype=torch.float64)
