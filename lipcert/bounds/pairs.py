@@ -42,13 +42,16 @@ def pairwise_table(
         return table
     frame, near = Frame.of(scaled).moved_to(halfway)
     units = float(frame.unit[0]), float(scaled.unit[0])
-    for place, (i, j) in enumerate(pairs):
-        if context.expired:
-            break
-        context.progress(f"constants of pairs of outputs, {place + 1} of {len(pairs)}",
-                         place / len(pairs))  # fmt: skip
-        rho = _refined(frame.scaled, near, i, j, context)
-        table[i, j] = table[j, i] = min(table[i, j], sqrt_up(mul_up(rho, *units)))
+    try:
+        for place, (i, j) in enumerate(pairs):
+            if context.expired:
+                break
+            told = f"constants of pairs of outputs, {place + 1} of {len(pairs)}"
+            context.progress(told, place / len(pairs))
+            rho = _refined(frame.scaled, near, i, j, context)
+            table[i, j] = table[j, i] = min(table[i, j], sqrt_up(mul_up(rho, *units)))
+    except KeyboardInterrupt:
+        context.interrupted = True
     return table
 
 

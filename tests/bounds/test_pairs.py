@@ -233,3 +233,20 @@ def test_progress_counts_the_pairs() -> None:
     context = BoundContext(progress=lambda what, fraction: told.append(what))
     pairwise_table(scaled, halfway, y, context)
     assert [what.split(", ")[-1] for what in told] == ["1 of 3", "2 of 3", "3 of 3"]
+
+
+def test_an_interruption_keeps_the_pairs_so_far() -> None:
+    form = fold(chain(4, 10, 4))
+    scaled, halfway, y, _ = solved(form)
+    full = pairwise_table(scaled, halfway, y, CONTEXT)
+
+    def progress(what: str, fraction: float) -> None:
+        if "3 of 6" in what:
+            raise KeyboardInterrupt
+
+    context = BoundContext(progress=progress)
+    found = pairwise_table(scaled, halfway, y, context)
+    assert context.interrupted
+    np.testing.assert_array_equal(found[:2, :2], full[:2, :2])
+    assert (sampled(form, 0) <= found).all() and (full <= found).all()
+    assert (found <= _from_one_solution(scaled, y)).all()
