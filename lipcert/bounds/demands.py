@@ -22,6 +22,9 @@ from lipcert.signals import SignalForm, Stage, Terms
 LEAST_SHARE = 1e-6
 """Of the largest term: what hardly moves, or not at all, must not be demanded without end."""
 
+LEAST_DEMAND = 1e-8
+"""Of a signal, in units of the output's: what hardly counts has a multiplier all the same."""
+
 
 @dataclass(frozen=True)
 class Demands:
@@ -49,16 +52,17 @@ def demands_of(
         return Demands(max(demand * constant * constant, 1e-280) * margin, [])
     constants = _signal_constants(form, context)
     demands = [0.0] * (len(form.stages) + 1)
-    _spread(demands, form.output_terms, demand, constants, context)
-    floor = max(demands) * 1e-12 or 1e-100
+    total = _spread(demands, form.output_terms, demand, constants, context)
+    weight = max(demand * total * total, 1e-280)  # of the output, for a unit step of the input
+    least = [LEAST_DEMAND * weight / max(size * size, LEAST_DEMAND) for size in constants]
     multipliers = [0.0] * len(form.stages)
     for k in range(len(form.stages), 0, -1):
         stage = form.stages[k - 1]
-        wanted = max(demands[k], floor) * margin
+        wanted = max(demands[k], least[k]) * margin
         factor, price = _exchange(stage)
         multipliers[k - 1] = factor * wanted
         _spread(demands, stage.terms, price * wanted * margin, constants, context)
-    return Demands(max(demands[0], floor) * margin, multipliers)
+    return Demands(max(demands[0], least[0]) * margin, multipliers)
 
 
 def _exchange(stage: Stage) -> tuple[float, float]:
@@ -100,8 +104,11 @@ def _spread(
     demand: float,
     constants: list[float],
     context: BoundContext,
-) -> None:
-    """``‖Σ_j A_j z_j‖² ≤ Σ_j ‖A_j‖²/θ_j ‖z_j‖²``, shares θ_j as large as the terms."""
+) -> float:
+    """``‖Σ_j A_j z_j‖² ≤ Σ_j ‖A_j‖²/θ_j ‖z_j‖²``, shares θ_j as large as the terms.
+
+    Returns the sum of the terms.
+    """
     sizes = {j: context.norm_of(A).value for j, A in terms.items()}
     sizes = {j: size for j, size in sizes.items() if size > 0.0}
     parts = {j: size * constants[j] for j, size in sizes.items()}
@@ -110,3 +117,4 @@ def _spread(
     total = sum(parts.values())
     for j, part in parts.items():
         demands[j] += demand * sizes[j] * sizes[j] * (total / part)
+    return total

@@ -114,3 +114,18 @@ def test_output_that_reads_the_input_alone_beside_dead_neurons() -> None:
     form = fold(d.graph(d.total(d.matrix(2.0 * np.eye(3)), d.relu(d.matrix(np.zeros((3, 3)))))))
     value = METHODS["lipsdp"](form, BoundContext()).value
     assert 2.0 <= value <= 2.0 * (1.0 + 1e-6)
+
+
+@pytest.mark.parametrize(("scale", "layers"), [(1e-3, 12), (1e-2, 30), (1e3, 12), (1e8, 5)])
+def test_deep_chains_of_small_and_large_weights_start_near_autolip(
+    scale: float, layers: int
+) -> None:
+    """Not at a part of the largest demand: that is many orders above a small constant."""
+    rng = np.random.default_rng(1)
+    form = fold(
+        chain([scale * rng.standard_normal((5, 5)) for _ in range(layers)], activated("Relu"))
+    )
+    context = BoundContext()
+    problem = relax([Part(form)], context)
+    plain = METHODS["autolip"](form, context).value
+    assert plain * (1.0 - 1e-9) <= math.sqrt(float(problem.start[0])) <= 4.0 * plain
