@@ -28,6 +28,8 @@ from lipcert.conic.solvers import SOLVERS, Solution
 from lipcert.rounding import mul_up, sqrt_up
 from lipcert.signals import SignalForm
 
+LEAST_GAIN = 1e-3
+"""Of the whole, relative to the product of norms: with less, pairs are not solved one by one."""
 SMALLEST = 1e-140
 """Constants below it, or above its inverse, are left to the product of norms."""
 
@@ -133,7 +135,8 @@ def _pairwise(
     table: np.ndarray = np.minimum(plain.pairwise(), mul_up(proved.value, sqrt_up(2.0)))
     if not boxed:
         solution = proved.solution
-        halfway = solution.halfway if math.isfinite(solution.lower) else None
+        gained = proved.value < (1.0 - LEAST_GAIN) * plain.value
+        halfway = solution.halfway if gained and math.isfinite(solution.lower) else None
         own = pairwise_table(proved.scaled, halfway, proved.y, context)
         table = np.minimum(table, own)
     return table
