@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lipcert.conic.problem import Block, Problem, ScaledProblem
 from lipcert.errors import SolverError
-from lipcert.rounding import add_up, gamma, mul_up, sqrt_up
+from lipcert.rounding import add_up, gamma, mul_up
 from lipcert.spectral.proof import is_proven_above
+from lipcert.spectral.tensors import frobenius_up
 
 RETREATS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
 """Shares of multipliers well inside that are mixed in until the proof goes through."""
@@ -100,7 +101,7 @@ def _coefficient_error(block: Block, y: Tensor) -> float:
         ),
     ]
     if block.output_error > 0.0:
-        size = sqrt_up(mul_up(float(block.output.square().sum()), slack))
+        size = float(frobenius_up(block.output[None]))
         parts.append(_square_error(size, block.output_error))
     return mul_up(add_up(*parts), slack)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lipcert.rounding import UNIT_ROUNDOFF, add_up, gamma, mul_up, sqrt_up
+from lipcert.rounding import UNIT_ROUNDOFF, add_up, mul_up, sqrt_up
+from lipcert.spectral.tensors import square_sums_up
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,12 +141,11 @@ class PieceRows:
 
     def norm_of_scaled(self, weights: Tensor) -> float:
         """Bound of ``‖diag(weights) A‖`` for non-negative weights: its Frobenius norm."""
-        total = 0.0
-        for piece in self.pieces:
-            squares = float((weights[piece.rows, None] * piece.matrix).square().sum())
-            slack = 1.0 + 4.0 * gamma(piece.matrix.numel() + 4)
-            total = add_up(total, mul_up(squares, slack))
-        return mul_up(sqrt_up(total), 1.0 + 8.0 * UNIT_ROUNDOFF)
+        squares = [
+            float(square_sums_up((weights[piece.rows, None] * piece.matrix)[None]))
+            for piece in self.pieces
+        ]
+        return mul_up(sqrt_up(add_up(*squares)), 1.0 + 8.0 * UNIT_ROUNDOFF)
 
     def to(self, device: torch.device) -> PieceRows:
         """The same rows on ``device``."""
