@@ -214,7 +214,7 @@ def chosen_device(name: str) -> torch.device:
 def _run_methods(form: SignalForm, context: BoundContext, method: str) -> dict[str, Constants]:
     if method != "auto":
         METHODS.check_norm(method, context.norm)
-        return {method: METHODS[method](form, context)}
+        return {method: context.once(METHODS[method], form)}
     results: dict[str, Constants] = {}
     for name in AUTO:
         if context.norm not in METHODS.norms_of(name):
@@ -222,7 +222,7 @@ def _run_methods(form: SignalForm, context: BoundContext, method: str) -> dict[s
         if results and (context.expired or any(found.exact for found in results.values())):
             break
         try:
-            results[name] = METHODS[name](form, context)
+            results[name] = context.once(METHODS[name], form)
         except UnsupportedError:
             continue  # a method for special models only
         except SolverError as error:

@@ -45,7 +45,7 @@ def averaged_bound(form: SignalForm, context: BoundContext) -> Constants:
     A stage whose rows are too many, or that the deadline does not leave time for, keeps the
     product bound; that is a bound too, so the method can stop anywhere.
     """
-    plain = autolip_bound(form, context)
+    plain = context.once(autolip_bound, form)
     if not math.isfinite(plain.value):
         return plain
     constants, remainders = {0: 1.0}, {0: 1.0}

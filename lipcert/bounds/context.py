@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import torch
 
 from lipcert.operators import LinearOperator
+from lipcert.signals import SignalForm
 from lipcert.spectral import NORMS, NormBound, NormSettings
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the fraction done so far."""
+
+T = TypeVar("T")
 
 DUAL_EXPONENT = {"l1": float("inf"), "l2": 2.0, "linf": 1.0}
 """The exponent of the norm in which a linear functional's size is measured."""
@@ -40,6 +44,7 @@ class BoundContext:
     progress: Progress = silent
     solver: str = "hkm"
     interrupted: bool = False
+    _found: dict[tuple[object, int], tuple[SignalForm, object]] = field(default_factory=dict)
     _norms: dict[int, tuple[LinearOperator, NormBound]] = field(default_factory=dict)
 
     def norm_of(self, operator: LinearOperator) -> NormBound:
@@ -48,6 +53,13 @@ class BoundContext:
         if key not in self._norms:
             self._norms[key] = (operator, NORMS[self.norm](operator, self.settings))
         return self._norms[key][1]
+
+    def once(self, method: Callable[[SignalForm, BoundContext], T], form: SignalForm) -> T:
+        """What a method finds for a form, found at most once: methods build on one another."""
+        key = (method, id(form))
+        if key not in self._found:
+            self._found[key] = (form, method(form, self))
+        return cast(T, self._found[key][1])
 
     def gain_of(self, operator: LinearOperator) -> float:
         """A bound of the spectral norm: the proven one where at hand, else a cheap one."""

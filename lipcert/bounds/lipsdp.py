@@ -58,7 +58,7 @@ class _Proved:
 
 def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Constants:
     METHODS.check_norm("lipsdp", context.norm)
-    plain = autolip_bound(form, context)
+    plain = context.once(autolip_bound, form)
     if not math.isfinite(plain.value) or plain.value == 0.0:
         return plain
     if not SMALLEST < plain.value < 1.0 / SMALLEST:
@@ -70,7 +70,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     stretches = plan(live, context)
     if all(stretch.boxed for stretch in stretches):
         too_large = "too large for a matrix inequality in this time and memory: the averaged bound"
-        return replace(averaged_bound(form, context), details=too_large)
+        return replace(context.once(averaged_bound, form), details=too_large)
     parts = [_part(live, stretch, context) for stretch in stretches]
     problem = relax(parts, context, per_layer=per_layer)
     scaled = problem.scaled(problem.start)
@@ -83,7 +83,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     proved = _Proved(scaled, solution, y, value)
     details = f"{describe(live, stretches)}; {_account(proved, share)}"
     if any(stretch.boxed for stretch in stretches):
-        plain = averaged_bound(form, context)
+        plain = context.once(averaged_bound, form)
         if plain.value < value:
             details += f"; that gives {value:.6g}, the averaged bound is smaller"
     return Constants(

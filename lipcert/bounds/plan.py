@@ -7,6 +7,7 @@ box that is known by its constant only.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -87,25 +88,20 @@ def plan(form: SignalForm, context: BoundContext) -> list[Stretch]:
     """The stretches of a model in order."""
     edges = [1, *cuts(form), len(form.stages) + 1]
     room = _memory(context.device)
-    sizes = {
-        (a, b): size_of(form, edges[a], edges[b])
-        for a in range(len(edges))
-        for b in range(a + 1, len(edges))
-    }
+    sizes = {pair: size_of(form, *pair) for pair in itertools.combinations(edges, 2)}
     costs = {
         key: size.work * ITERATIONS if size.memory <= room else math.inf
         for key, size in sizes.items()
     }
-    everything = (0, len(edges) - 1)
-    if costs[everything] <= FREE_WORK:  # no need to time anything
+    everything = costs[1, edges[-1]]
+    if everything <= FREE_WORK:  # no need to time anything
         return [Stretch(1, edges[-1], boxed=False)]
     budget = _budget(context)
-    if costs[everything] <= budget:
+    if everything <= budget:
         return [Stretch(1, edges[-1], boxed=False)]
     for exponent in range(-12, 40):
         chosen, cost = _cheapest(edges, costs, 2.0**exponent / budget)
-        open_ones = [part for part in chosen if not part.boxed]
-        memory = sum(size_of(form, part.start, part.stop).memory for part in open_ones)
+        memory = sum(sizes[part.start, part.stop].memory for part in chosen if not part.boxed)
         if cost <= budget and memory <= room:
             return chosen
     return [Stretch(1, edges[-1], boxed=True)]
@@ -116,18 +112,16 @@ def _cheapest(
 ) -> tuple[list[Stretch], float]:
     """The stretches of least loss plus price times cost, by dynamic programming."""
     best: list[tuple[float, float, list[Stretch]]] = [(0.0, 0.0, [])]
-    for b in range(1, len(edges)):
+    for place, stop in enumerate(edges[1:], start=1):
         options = []
-        for a in range(b):
-            loss, cost, before = best[a]
-            stages = edges[b] - edges[a]
+        for start, (loss, cost, before) in zip(edges[:place], best, strict=True):
             boxed_before = bool(before) and before[-1].boxed
             if not boxed_before:  # two boxes in a row are one
-                stretch = Stretch(edges[a], edges[b], boxed=True)
-                options.append((loss + BOX_LOSS * stages + 1.0, cost, [*before, stretch]))
-            own = costs[a, b]
+                boxed = Stretch(start, stop, boxed=True)
+                options.append((loss + BOX_LOSS * (stop - start) + 1.0, cost, [*before, boxed]))
+            own = costs[start, stop]
             if math.isfinite(own):
-                stretch = Stretch(edges[a], edges[b], boxed=False)
+                stretch = Stretch(start, stop, boxed=False)
                 options.append((loss + 1.0 + price * own, cost + own, [*before, stretch]))
         best.append(min(options, key=lambda option: option[0]))
     return best[-1][2], best[-1][1]

@@ -9,6 +9,7 @@ A part may also be a box: only a Lipschitz constant of it is known, its coupling
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -64,8 +65,14 @@ def relax(parts: list[Part], context: BoundContext, *, per_layer: bool = False) 
     Raises SolverError where no strictly feasible start is found.
     """
     layers = sum(len(part.form.stages) + 1 for part in parts)
+    makers = [
+        _BlockMaker(part.form, context, reduce=place == 0)
+        if part.constant is None
+        else _BoxMaker(part.constant, context.device)
+        for place, part in enumerate(parts)
+    ]
     for margin in (1.0 / layers, 4.0 / layers, 1.0, 4.0, 16.0):
-        problem = _with_margin(parts, context, 1.0 + margin, per_layer=per_layer)
+        problem = _with_margin(parts, makers, context, 1.0 + margin, per_layer=per_layer)
         if _is_strict(problem):
             return problem
     raise SolverError(
@@ -85,7 +92,12 @@ def _is_strict(problem: Problem) -> bool:
 
 
 def _with_margin(
-    parts: list[Part], context: BoundContext, margin: float, *, per_layer: bool
+    parts: list[Part],
+    makers: Sequence[_BlockMaker | _BoxMaker],
+    context: BoundContext,
+    margin: float,
+    *,
+    per_layer: bool,
 ) -> Problem:
     demand = 1.0
     demands = []
@@ -99,14 +111,8 @@ def _with_margin(
     start = torch.tensor([demands[0].entry], dtype=torch.float64, device=device)
     entry = numbers.take(start)
     blocks = []
-    signed = False
-    for place, (part, own) in enumerate(zip(parts, demands, strict=True)):
+    for place, (part, maker, own) in enumerate(zip(parts, makers, demands, strict=True)):
         later = parts[place + 1] if place + 1 < len(parts) else None
-        maker = (
-            _BlockMaker(part.form, context, reduce=place == 0)
-            if part.constant is None
-            else _BoxMaker(part.constant, device)
-        )
         local = maker.multipliers(numbers, own.multipliers, per_layer=per_layer)
         exits = None
         if later is not None:
@@ -114,9 +120,9 @@ def _with_margin(
             following = torch.full((width,), demands[place + 1].entry, dtype=torch.float64)
             exits = numbers.take(following.to(device))
         blocks.append(maker.block(entry, local, exits))
-        signed = signed or maker.signed
         if exits is not None:
             entry = exits
+    signed = any(maker.signed for maker in makers)
     return Problem(tuple(blocks), torch.cat(numbers.start), signed)
 
 

@@ -147,11 +147,6 @@ class Problem:
         """Sum of the sides of all blocks."""
         return sum(block.side for block in self.blocks)
 
-    @property
-    def activations(self) -> int:
-        """Number of activation coordinates in all blocks."""
-        return sum(block.activations for block in self.blocks)
-
     def with_output(self, output: Tensor, error: float = 0.0) -> Problem:
         """The same network before another output."""
         last = self.blocks[-1].with_output(output, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -40,11 +39,6 @@ class PieceRows:
     count: int
     side: int
     pieces: tuple[Piece, ...]
-
-    @property
-    def stored(self) -> int:
-        """Number of stored elements."""
-        return sum(piece.matrix.numel() for piece in self.pieces)
 
     def times(self, Y: Tensor) -> Tensor:
         """``A Y`` for Y of shape ``(side, m)``."""
@@ -151,11 +145,3 @@ class PieceRows:
         """The same rows on ``device``."""
         pieces = (replace(piece, matrix=piece.matrix.to(device)) for piece in self.pieces)
         return PieceRows(self.count, self.side, tuple(pieces))
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether every coefficient and error is a finite number."""
-        return all(
-            math.isfinite(piece.error) and bool(torch.isfinite(piece.matrix).all())
-            for piece in self.pieces
-        )

@@ -17,6 +17,7 @@ from lipcert.conic.cliques import CliqueFactor
 from lipcert.conic.iterates import Iterate
 from lipcert.conic.problem import Block, ScaledProblem
 from lipcert.conic.schur import (
+    Inner,
     LocalIndex,
     constraint_values,
     inner_products,
@@ -27,9 +28,9 @@ from lipcert.conic.schur import (
 from lipcert.conic.steps import longest_step
 
 SHORTEST_STEP = 1e-5
-FALLEN = 0.1
-"""Part of its largest size since it was formed below which a slack is formed anew."""
 """Step below which an iteration has got nowhere."""
+STALE = 0.1
+"""Part of its largest size since it was formed below which a slack is formed anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,7 @@ class State:
             raise ValueError("the start is not strictly feasible")
         self.factors, self.primal_factors = factors, primal_factors
         self.largest = [0.0] * len(self.S)
+        self.inner: list[Inner] | None = None
 
     @property
     def iterate(self) -> Iterate:
@@ -102,13 +104,20 @@ class State:
         taken to be no larger than a few times the present ones.
         """
         found = [
-            constraint_values(block, local, quadratic_forms(block, primal))
-            for block, local, primal in zip(self.blocks, self.locals, self.X, strict=True)
+            constraint_values(block, local, of_X.diagonals)
+            for block, local, of_X in zip(self.blocks, self.locals, self._inner(), strict=True)
         ]
         residuals = (self._gathered(found, self.x) - self.b).abs()
         pairs = zip(self.costs, self.X, strict=True)
         value = sum(float((cost * primal).sum()) for cost, primal in pairs)
         return value - 4.0 * float(residuals @ self.y)
+
+    def _inner(self) -> list[Inner]:
+        """Inner products in X: the bound from below and the next system both want them."""
+        if self.inner is None:
+            pairs = zip(self.blocks, self.X, strict=True)
+            self.inner = [inner_products(block, primal)[0] for block, primal in pairs]
+        return self.inner
 
     def _slacks(self, y: Tensor) -> list[Tensor]:
         pairs = zip(self.blocks, self.costs, strict=True)
@@ -153,12 +162,14 @@ class State:
         """The linear system of this iterate, factored; None where that fails."""
         Z = [_inverse(factor) for factor in self.factors]
         H, AZ, values = [], [], []
-        for block, local, inverse, primal in zip(self.blocks, self.locals, Z, self.X, strict=True):
+        for block, local, inverse, of_X in zip(
+            self.blocks, self.locals, Z, self._inner(), strict=True
+        ):
             of_Z, product = inner_products(block, inverse)
-            of_X, _ = inner_products(block, primal)
             H.append(schur_complement(block, local, of_Z, of_X))
             AZ.append(product)
             values.append(constraint_values(block, local, of_Z.diagonals))
+        self.inner = None  # X is about to move, and they are large
         if self.x.numel():
             self._add_signs(H, self.x / self.signs)
         factor = CliqueFactor([local.multipliers for local in self.locals], H)
@@ -240,7 +251,7 @@ class State:
         """Form S anew where it has fallen far: what was rounded while it was large stays in it."""
         sizes = [float(P.diagonal().max()) for P in self.S]
         self.largest = [max(pair) for pair in zip(self.largest, sizes, strict=True)]
-        if all(size >= FALLEN * most for size, most in zip(sizes, self.largest, strict=True)):
+        if all(size >= STALE * most for size, most in zip(sizes, self.largest, strict=True)):
             return
         S = self._slacks(self.y)
         factors = _cholesky(S)
