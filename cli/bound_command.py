@@ -36,7 +36,7 @@ NO_FINITE_BOUND = 3
 )
 @time_limit_option
 @model_options
-@output_options
+@output_options("LipschitzBound")
 def bound_command(
     *,
     delivery: Delivery,

@@ -59,7 +59,7 @@ from .values import read_range
     help="Write index, label, prediction, correct, margin and radius of every sample.",
 )
 @model_options
-@output_options
+@output_options("Certificates")
 def certify_command(
     *,
     delivery: Delivery,

@@ -24,7 +24,7 @@ from .progress import progress
 @norm_option
 @spectral_option
 @model_options
-@output_options
+@output_options("Inspection")
 def inspect_command(
     *,
     delivery: Delivery,

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from lipcert.reports import FORMATS
+from lipcert.reports import formats_of
 
 from .delivery import Delivery
 from .session import COLOR_CHOICES, Session
-from .values import METHOD_NAMES, read_method, read_report, read_shape
+from .values import METHOD_NAMES, read_method, read_shape, report_reader
 
 Command = Callable[..., Any]
 
@@ -21,7 +21,6 @@ NORM_NAMES = ("l2", "l1", "linf")
 SOLVER_NAMES = ("hkm", "scs", "clarabel")
 SPECTRAL_NAMES = ("auto", "gram", "svd")
 DEVICE_NAMES = ("cpu", "cuda", "auto")
-FORMAT_NAMES = ("text", *(name for name in sorted(FORMATS) if name != "text"))
 PATH = click.Path(path_type=Path)
 
 model_argument = click.argument("model", type=PATH)
@@ -89,30 +88,55 @@ def model_options(command: Command) -> Command:
     return command
 
 
-def output_options(command: Command) -> Command:
+def output_options(result: str) -> Callable[[Command], Command]:
     """``--format``, ``--report``, ``--overwrite``, ``-q``, ``-v`` and ``--color``.
 
-    The command gets ``delivery`` and, through it, the session, in place of these options.
+    The formats are those of results of the class named ``result``.  The command gets
+    ``delivery`` and, through it, the session, in place of these options.
     """
+    names = formats_of(result)
 
-    @click.option(
-        "--format",
-        type=click.Choice(FORMAT_NAMES),
-        default="text",
-        show_default=True,
-        help="Form of the result on stdout.",
-    )
-    @click.option(
-        "--report",
-        "reports",
-        type=read_report,
-        multiple=True,
-        metavar="FORMAT=FILE",
-        help="Also write the result to a file, such as json=result.json. Repeatable.",
-    )
-    @click.option(
-        "--overwrite", is_flag=True, help="Replace files that exist; without it they are an error."
-    )
+    def add(command: Command) -> Command:
+        @click.option(
+            "--format",
+            type=click.Choice(names),
+            default="text",
+            show_default=True,
+            help="Form of the result on stdout.",
+        )
+        @click.option(
+            "--report",
+            "reports",
+            type=report_reader(names),
+            multiple=True,
+            metavar="FORMAT=FILE",
+            help="Also write the result to a file, such as json=result.json. Repeatable.",
+        )
+        @click.option(
+            "--overwrite",
+            is_flag=True,
+            help="Replace files that exist; without it they are an error.",
+        )
+        @session_options
+        @functools.wraps(command)
+        def wrapper(
+            *,
+            session: Session,
+            format: str,
+            reports: tuple[tuple[str, Path], ...],
+            overwrite: bool,
+            **others: Any,
+        ) -> Any:
+            return command(delivery=Delivery(session, format, reports, overwrite), **others)
+
+        return wrapper
+
+    return add
+
+
+def session_options(command: Command) -> Command:
+    """``-q``, ``-v`` and ``--color``; the command gets ``session`` in their place."""
+
     @click.option(
         "-q", "--quiet", is_flag=True, help="No progress and no notes on stderr, only errors."
     )
@@ -132,19 +156,10 @@ def output_options(command: Command) -> Command:
     @click.pass_obj
     @functools.wraps(command)
     def wrapper(
-        session: Session,
-        /,
-        *,
-        format: str,
-        reports: tuple[tuple[str, Path], ...],
-        overwrite: bool,
-        quiet: bool,
-        verbose: int,
-        color: str,
-        **others: Any,
+        session: Session, /, *, quiet: bool, verbose: int, color: str, **others: Any
     ) -> Any:
         session.quiet, session.verbosity, session.color = quiet, verbose, color
         session.start_logging()
-        return command(delivery=Delivery(session, format, reports, overwrite), **others)
+        return command(session=session, **others)
 
     return wrapper

@@ -6,11 +6,10 @@ Each raises click's BadParameter, which names the option.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
-
-from lipcert.reports import FORMATS
 
 METHOD_NAMES = ("auto", "exact", "autolip", "averaged", "lipsdp", "lipsdp-layer")
 """Methods named in the help text, so that it needs no import of torch; any registered is taken."""
@@ -35,15 +34,19 @@ def read_range(text: str) -> tuple[float, float]:
     return low, high
 
 
-def read_report(text: str) -> tuple[str, Path]:
-    """``FORMAT=FILE`` as a known format and a file."""
-    name, _, file = text.partition("=")
-    if not file:
-        raise click.BadParameter(f"{text!r} is not FORMAT=FILE, such as json=report.json.")
-    if name not in FORMATS:
-        known = ", ".join(sorted(FORMATS))
-        raise click.BadParameter(f"{name!r} is not a format; choose one of: {known}.")
-    return name, Path(file)
+def report_reader(names: Sequence[str]) -> Callable[[str], tuple[str, Path]]:
+    """A reader of ``FORMAT=FILE`` as one of the formats ``names`` and a file."""
+
+    def read_report(text: str) -> tuple[str, Path]:
+        name, _, file = text.partition("=")
+        if not file:
+            raise click.BadParameter(f"{text!r} is not FORMAT=FILE, such as json=report.json.")
+        if name not in names:
+            known = ", ".join(sorted(names))
+            raise click.BadParameter(f"{name!r} is not a format; choose one of: {known}.")
+        return name, Path(file)
+
+    return read_report
 
 
 def read_method(name: str) -> str:

@@ -34,6 +34,7 @@ ORDER = (
     ("inspection",),
     ("api",),
     ("certifying",),
+    ("gating",),
     ("reports",),
     ("",),
 )

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lipcert.bounds.result import LipschitzBound
 from lipcert.display import Tabular
 
+if TYPE_CHECKING:
+    from lipcert.certification.attack import AttackSettings
+    from lipcert.certification.scores import Scores
+    from lipcert.inspection import Layer
+
 
 @dataclass(frozen=True)
 class CertifiedAt:
-    """How many samples are certified at one ε.
+    """How many samples are certified at one ε, and how many an attack of that size leaves.
 
     ``eps_text`` is ε as it was written (such as ``36/255``), ``count`` the samples that are
-    correct and whose radius exceeds ε.
+    correct and whose radius exceeds ε, ``attacked`` the correct samples for which the attack
+    found nothing of norm ε or less; None without an attack.  The true robust accuracy lies
+    between the two.
     """
 
     eps: float
     eps_text: str
     count: int
+    attacked: int | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,17 @@ class RadiusStatistics:
     median: float
     minimum: float
     maximum: float
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One sample shown in reports: ``pixels`` is ``(channels, height, width)`` or None."""
+
+    index: int
+    label: int
+    prediction: int
+    radius: float
+    pixels: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +70,15 @@ class Certificates(Tabular):
     disagreements : samples that ONNX Runtime and real arithmetic classify differently; they
         have radius 0.
     norm : of the perturbation; ``units`` says in what it is measured.
+    adversarial : ``(samples,)``, norm (rounded upward) of the smallest perturbation found that
+        changes a correct prediction, infinite where none was found, 0 where the prediction is
+        wrong already; None without an attack.
+    attack : how the attack was run, ``rounded`` the samples whose class float32 rounding alone
+        changed inside the radius.
+    scores : for a model with one output, what its values certify.
+    layers : the model's layers and their norms.
+    worst, best : the samples of the smallest radius above 0, and of the largest.
+    command : the command that gives this result.
     """
 
     samples: int
@@ -69,6 +98,14 @@ class Certificates(Tabular):
     normalization: dict[str, tuple[float, ...]] | None = None
     input_range: tuple[float, float] | None = None
     largest_deviation: float = 0.0
+    adversarial: np.ndarray | None = None
+    attack: AttackSettings | None = None
+    rounded: int = 0
+    scores: Scores | None = None
+    layers: tuple[Layer, ...] = ()
+    worst: tuple[Example, ...] = ()
+    best: tuple[Example, ...] = ()
+    command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     @property

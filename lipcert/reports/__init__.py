@@ -3,9 +3,10 @@
 Every module of this folder that registers a format is imported here; none of them loads torch.
 """
 
+import lipcert.reports.json_certificates
 import lipcert.reports.json_format
 import lipcert.reports.markdown
 import lipcert.reports.text  # noqa: F401
-from lipcert.reports.formats import FORMATS, Format, render
+from lipcert.reports.formats import FORMATS, Format, formats_of, render
 
-__all__ = ["FORMATS", "Format", "render"]
+__all__ = ["FORMATS", "Format", "formats_of", "render"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lipcert.registry import Registry
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lipcert.inspection import Inspection
 
     Result: TypeAlias = Inspection | LipschitzBound | Certificates
+    Renderer: TypeAlias = Callable[[Any], str | RenderableType]
 
 PLAIN_WIDTH = 100
 """Columns of text that is not shown on a terminal."""
@@ -31,7 +32,7 @@ class Format:
         something that rich lays out to the width at hand.
     """
 
-    renderers: Mapping[str, Callable[[Any], str | RenderableType]]
+    renderers: dict[str, Renderer] = field(default_factory=dict)
 
     def rendered(self, result: Result) -> str | RenderableType:
         """The result in this format, not laid out yet.  Raises TypeError for other objects."""
@@ -45,6 +46,27 @@ class Format:
 
 FORMATS: Registry[Format] = Registry("format")
 """``FORMATS[name].rendered(result)``."""
+
+
+def renders(format: str, result: str) -> Callable[[Renderer], Renderer]:
+    """Decorator: the function renders results of the class named ``result`` in ``format``."""
+
+    def enter(renderer: Renderer) -> Renderer:
+        if format not in FORMATS:
+            FORMATS.register(format)(Format())
+        renderers = FORMATS[format].renderers
+        if result in renderers:
+            raise ValueError(f"format {format!r} renders {result} twice")
+        renderers[result] = renderer
+        return renderer
+
+    return enter
+
+
+def formats_of(result: str) -> tuple[str, ...]:
+    """Names of the formats that render results of this class: text first, then by name."""
+    names = sorted(name for name in FORMATS if result in FORMATS[name].renderers)
+    return tuple(sorted(names, key=lambda name: name != "text"))
 
 
 def render(

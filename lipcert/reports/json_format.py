@@ -13,20 +13,18 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lipcert.reports.formats import FORMATS, Format
-from lipcert.reports.words import searched_lower
+from lipcert.reports.formats import renders
 
 if TYPE_CHECKING:
     from lipcert.bounds.result import LipschitzBound
-    from lipcert.certification.result import Certificates
-    from lipcert.inspection import Inspection
+    from lipcert.inspection import Inspection, Layer
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 def bound_object(bound: LipschitzBound) -> dict[str, Json]:
     """The object of ``lipcert bound``: schema lipcert/bound/1."""
-    return _plain_object(
+    return plain_object(
         {
             "schema": "lipcert/bound/1",
             "model": bound.model,
@@ -51,69 +49,9 @@ def bound_object(bound: LipschitzBound) -> dict[str, Json]:
     )
 
 
-def certificates_object(certificates: Certificates) -> dict[str, Json]:
-    """The object of ``lipcert certify``: schema lipcert/certify/1."""
-    bound = certificates.bound
-    radius = certificates.radius
-    return _plain_object(
-        {
-            "schema": "lipcert/certify/1",
-            "model": bound.model,
-            "model_sha256": bound.model_sha256,
-            "data": certificates.data,
-            "data_sha256": certificates.data_sha256,
-            "samples": certificates.samples,
-            "clean_correct": certificates.clean_correct,
-            "certified": [dataclasses.asdict(entry) for entry in certificates.certified],
-            "radius": {
-                "mean": radius.mean,
-                "median": radius.median,
-                "min": radius.minimum,
-                "max": radius.maximum,
-            },
-            "norm": certificates.norm,
-            "units": certificates.units,
-            "semantics": bound.semantics,
-            "normalization": certificates.normalization,
-            "input_range": certificates.input_range,
-            "disagreements": certificates.disagreements,
-            "largest_deviation": certificates.largest_deviation,
-            "method": bound.method,
-            "bound": {
-                "value": bound.value,
-                "lower": searched_lower(bound),
-                "output": bound.output,
-                "methods": bound.methods,
-                "details": bound.details,
-                "exact": bound.exact,
-                "spectral": bound.spectral,
-                "device": bound.device,
-                "seconds": bound.seconds,
-            },
-            "seconds": certificates.seconds,
-            "versions": certificates.versions,
-        }
-    )
-
-
 def inspection_object(inspection: Inspection) -> dict[str, Json]:
     """The object of ``lipcert inspect``: schema lipcert/inspect/1."""
-    layers = [
-        {
-            "name": layer.name,
-            "onnx_type": layer.onnx_type,
-            "output_shape": layer.output_shape,
-            "parameters": layer.parameters,
-            "linear": layer.linear,
-            "norm": layer.norm,
-            "how": layer.how,
-            "slopes": layer.slopes,
-            "contraction": layer.is_contraction,
-            "obstacle": layer.obstacle or None,
-        }
-        for layer in inspection.layers
-    ]
-    return _plain_object(
+    return plain_object(
         {
             "schema": "lipcert/inspect/1",
             "model": inspection.model,
@@ -123,7 +61,7 @@ def inspection_object(inspection: Inspection) -> dict[str, Json]:
             "output_shape": inspection.output_shape,
             "parameters": inspection.parameters,
             "norm": inspection.norm,
-            "layers": layers,
+            "layers": [layer_object(layer) for layer in inspection.layers],
             "factors": [dataclasses.asdict(factor) for factor in inspection.factors],
             "product": inspection.product,
             "obstacles": [dataclasses.asdict(obstacle) for obstacle in inspection.obstacles],
@@ -131,7 +69,24 @@ def inspection_object(inspection: Inspection) -> dict[str, Json]:
     )
 
 
-def _plain_object(values: Mapping[str, object]) -> dict[str, Json]:
+def layer_object(layer: Layer) -> dict[str, object]:
+    """One layer of a model, in ``inspect`` and ``certify``."""
+    return {
+        "name": layer.name,
+        "onnx_type": layer.onnx_type,
+        "output_shape": layer.output_shape,
+        "parameters": layer.parameters,
+        "linear": layer.linear,
+        "norm": layer.norm,
+        "how": layer.how,
+        "slopes": layer.slopes,
+        "contraction": layer.is_contraction,
+        "obstacle": layer.obstacle or None,
+    }
+
+
+def plain_object(values: Mapping[str, object]) -> dict[str, Json]:
+    """Every value in JSON's own types."""
     return {key: plain(value) for key, value in values.items()}
 
 
@@ -164,12 +119,13 @@ def _rows(value: Json) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-FORMATS.register("json")(
-    Format(
-        {
-            "Inspection": lambda result: written(inspection_object(result)),
-            "LipschitzBound": lambda result: written(bound_object(result)),
-            "Certificates": lambda result: written(certificates_object(result)),
-        }
-    )
-)
+@renders("json", "Inspection")
+def inspection_json(inspection: Inspection) -> str:
+    """Schema lipcert/inspect/1."""
+    return written(inspection_object(inspection))
+
+
+@renders("json", "LipschitzBound")
+def bound_json(bound: LipschitzBound) -> str:
+    """Schema lipcert/bound/1."""
+    return written(bound_object(bound))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lipcert.reports import content
-from lipcert.reports.formats import FORMATS, Format
+from lipcert.reports.formats import renders
 from lipcert.reports.numbers import HEADLINE, TABLE, at_most
 from lipcert.reports.words import (
     certificate_statement,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ESCAPED = str.maketrans({c: f"\\{c}" for c in "\\`*[]<>|~#"})
 
 
+@renders("markdown", "Inspection")
 def inspection_markdown(inspection: Inspection) -> str:
     """Layers, factors and obstacles."""
     norm = inspection.norm
@@ -33,7 +34,7 @@ def inspection_markdown(inspection: Inspection) -> str:
     layers = [
         (code(name), code(kind), *rest) for name, kind, *rest in content.layer_rows(inspection)
     ]
-    return _document(
+    return document(
         f"### {code(inspection.model)}: layers and {norm} norms",
         escaped(content.model_summary(inspection)) + ".",
         table((*content.layer_titles(inspection)[:-1], "1-Lipschitz"), layers, right={3}),
@@ -55,12 +56,13 @@ def _obstacles(inspection: Inspection) -> Iterator[str]:
         yield f"{listed}\n\n{escaped(finding)}; {escaped(help)}."
 
 
+@renders("markdown", "LipschitzBound")
 def bound_markdown(bound: LipschitzBound) -> str:
     """The bound, every method's value, and what is proved."""
     titles = content.method_titles(bound)
     methods = [(*row[:3], *map(escaped, row[3:])) for row in content.method_rows(bound)]
     proved = statement(bound, at_most(bound.value, HEADLINE))
-    return _document(
+    return document(
         f"### {code(bound.model)}: {subject(bound)}",
         fact_table(content.bound_facts(bound)),
         table([head.strip() for head in titles], methods) if titles else "",
@@ -82,6 +84,7 @@ def _pairs(bound: LipschitzBound) -> str:
     return f"{title}\n\n{table(heads, rows, right=set(range(len(heads))))}"
 
 
+@renders("markdown", "Certificates")
 def certificates_markdown(certificates: Certificates) -> str:
     """Counts for every ε, statistics of the radii, and what is proved."""
     counts = [
@@ -89,7 +92,7 @@ def certificates_markdown(certificates: Certificates) -> str:
         for label, _, fraction, percent in content.count_rows(certificates)
     ]
     normalization = content.normalization_text(certificates)
-    return _document(
+    return document(
         f"### {code(certificates.bound.model)} on {code(certificates.data)}: "
         f"{plural(certificates.samples, 'sample')}, {certificates.norm}",
         table(("", "samples", "share"), counts, right={1, 2}),
@@ -101,7 +104,8 @@ def certificates_markdown(certificates: Certificates) -> str:
     )
 
 
-def _document(*parts: str) -> str:
+def document(*parts: str) -> str:
+    """The parts that are not empty, as paragraphs."""
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -137,14 +141,3 @@ def code(name: str) -> str:
 def escaped(text: str) -> str:
     """Text in which Markdown and HTML find nothing to read."""
     return printable(text).translate(ESCAPED).replace("&", "&amp;")
-
-
-FORMATS.register("markdown")(
-    Format(
-        {
-            "Inspection": inspection_markdown,
-            "LipschitzBound": bound_markdown,
-            "Certificates": certificates_markdown,
-        }
-    )
-)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lipcert.errors import InputError
-from lipcert.reports import FORMATS, render
+from lipcert.reports import formats_of, render
 from lipcert.reports.numbers import at_least, at_most
 
 RESULTS = ("bound", "exact_bound", "unbounded", "certificates", "inspection")
@@ -20,7 +20,7 @@ def tells(text: str, value: float, *, upper: bool) -> bool:
     return any(form in text for form in (repr(value), *(side(value, n) for n in (5, 7, 10))))
 
 
-@pytest.mark.parametrize("format", sorted(FORMATS))
+@pytest.mark.parametrize("format", formats_of("LipschitzBound"))
 @pytest.mark.parametrize("result", RESULTS)
 def test_every_format_renders_every_result(
     format: str, result: str, request: pytest.FixtureRequest
@@ -31,7 +31,7 @@ def test_every_format_renders_every_result(
     assert "net.onnx" in text
 
 
-@pytest.mark.parametrize("format", sorted(FORMATS))
+@pytest.mark.parametrize("format", formats_of("LipschitzBound"))
 def test_every_format_tells_the_same_bound(format: str, bound: Any, unbounded: Any) -> None:
     text = render(bound, format)
     assert tells(text, bound.value, upper=True)
@@ -46,7 +46,7 @@ def test_every_format_tells_the_same_bound(format: str, bound: Any, unbounded: A
     assert tells(text, unbounded.lower, upper=False)
 
 
-@pytest.mark.parametrize("format", sorted(FORMATS))
+@pytest.mark.parametrize("format", formats_of("LipschitzBound"))
 def test_every_format_tells_what_is_exact_and_how(
     format: str, bound: Any, exact_bound: Any
 ) -> None:
@@ -59,18 +59,18 @@ def test_every_format_tells_what_is_exact_and_how(
         assert tells(text, value, upper=True)
 
 
-@pytest.mark.parametrize("format", sorted(FORMATS))
+@pytest.mark.parametrize("format", formats_of("Certificates"))
 def test_every_format_tells_the_same_counts(format: str, certificates: Any) -> None:
     text = render(certificates, format)
     for entry in certificates.certified:
         assert entry.eps_text in text
-        assert any(form in text for form in (f'"count": {entry.count}}}', f"{entry.count}/7"))
+        assert any(form in text for form in (f'"count": {entry.count},', f"{entry.count}/7"))
     assert tells(text, certificates.radius.median, upper=False)
     assert tells(text, certificates.radius.mean, upper=False)
     assert "the data's own units" in text
 
 
-@pytest.mark.parametrize("format", sorted(FORMATS))
+@pytest.mark.parametrize("format", formats_of("Inspection"))
 def test_every_format_tells_the_same_layers(format: str, inspection: Any) -> None:
     text = render(inspection, format)
     for layer in inspection.layers:
@@ -81,7 +81,7 @@ def test_every_format_tells_the_same_layers(format: str, inspection: Any) -> Non
         assert factor.how in text
 
 
-@pytest.mark.parametrize("format", sorted(FORMATS))
+@pytest.mark.parametrize("format", formats_of("LipschitzBound"))
 def test_names_reach_no_terminal_unescaped(
     format: str, bound: Any, inspection: Any, evil: str
 ) -> None:

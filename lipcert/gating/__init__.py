@@ -1,0 +1,1 @@
+"""The gate: conditions on certificates that a CI job must meet."""
