@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 import lipcert
+from lipcert.errors import SoundnessError
+from lipcert.reports.files import free_name
 from lipcert.reports.radii_csv import radii_csv
+from lipcert.reports.witness import witness_npz
 
 from .delivery import Delivery
 from .options import (
@@ -22,7 +27,7 @@ from .options import (
     time_limit_option,
 )
 from .progress import progress
-from .values import read_range
+from .values import read_range, read_workers
 
 
 @click.command("certify")
@@ -51,6 +56,74 @@ from .values import read_range
     metavar="LOW,HIGH",
     help="Range of valid data; a value outside is an error.",
 )
+@click.option(
+    "--pixel-range",
+    type=read_range,
+    default="0,1",
+    show_default=True,
+    metavar="LOW,HIGH",
+    help="What the pixels 0 and 255 of image files become; arrays are taken as they are.",
+)
+@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N samples.")
+@click.option(
+    "--attack",
+    is_flag=True,
+    help="Attack every correct sample at every --eps: the true accuracy lies between the "
+    "certified and the attacked one.",
+)
+@click.option(
+    "--attack-steps",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Gradient steps of one start of the attack.",
+)
+@click.option(
+    "--attack-restarts",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Starts of the attack for each sample and size.",
+)
+@click.option(
+    "--attack-seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed of the attack's random starts.",
+)
+@click.option(
+    "--witness",
+    type=PATH,
+    default=Path("lipcert-witness.npz"),
+    show_default=True,
+    metavar="FILE.npz",
+    help="Where a perturbation that refutes a certificate is written, should one be found.",
+)
+@click.option(
+    "--workers",
+    type=read_workers,
+    default="auto",
+    show_default=True,
+    metavar="N",
+    help="Processes that judge the samples; 0: none beside this one; auto: one a core where "
+    "there are many samples.",
+)
+@click.option(
+    "--cluster",
+    metavar="tcp://HOST:PORT",
+    help="Dask scheduler whose workers judge the samples; model and data must have the same "
+    "paths there.",
+)
+@click.option(
+    "--resume",
+    type=PATH,
+    metavar="FILE",
+    help="Keep a journal in FILE, and go on where it ends.",
+)
 @time_limit_option
 @click.option(
     "--radii",
@@ -73,6 +146,16 @@ def certify_command(
     solver: str,
     normalize: str | None,
     input_range: tuple[float, float] | None,
+    pixel_range: tuple[float, float],
+    first: int | None,
+    attack: bool,
+    attack_steps: int,
+    attack_restarts: int,
+    attack_seed: int,
+    witness: Path,
+    workers: int | str,
+    cluster: str | None,
+    resume: Path | None,
     time_limit: float,
     radii: Path | None,
     device: str,
@@ -81,12 +164,14 @@ def certify_command(
 ) -> None:
     """Certify the predictions of MODEL, an ONNX file, on DATA.
 
-    DATA is an .npz with x and y, an .npy with its labels beside it or in --labels, or a CSV.
-    Counts the samples that are correct and that no perturbation of each --eps can change.
+    DATA is an .npz with x and y, an .npy with its labels beside it or in --labels, CSV, Parquet,
+    IDX, a folder of images per class, or a Hugging Face data set saved on disk. Counts the
+    samples that are correct and that no perturbation of each --eps can change.
     """
     tables = [radii] if radii else []
-    delivery.check([model, data, *([labels] if labels else [])], tables)
-    with progress(delivery.session) as told:
+    inputs = [model, data, *(path for path in (labels, resume) if path)]
+    delivery.check(inputs, tables)
+    with progress(delivery.session) as told, refutation_kept(delivery, witness):
         result = lipcert.certify(
             model,
             data,
@@ -98,6 +183,13 @@ def certify_command(
             labels=labels,
             normalize=normalize,
             input_range=input_range,
+            pixel_range=pixel_range,
+            first=first,
+            attack=attack and lipcert.AttackSettings(attack_steps, attack_restarts, attack_seed),
+            details=delivery.has_details,
+            workers=workers,
+            cluster=cluster,
+            resume=resume,
             device=device,
             time_limit=time_limit,
             input_shape=input_shape,
@@ -105,3 +197,15 @@ def certify_command(
             progress=told,
         )
     delivery.send(result, {path: radii_csv(result) for path in tables})
+
+
+@contextmanager
+def refutation_kept(delivery: Delivery, target: Path) -> Iterator[None]:
+    """Write the witness of a refuted certificate before the error goes on its way."""
+    try:
+        yield
+    except SoundnessError as error:
+        witness = getattr(error, "witness", None)
+        if witness is not None:
+            delivery.write(free_name(target), witness_npz(witness))
+        raise

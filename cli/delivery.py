@@ -31,6 +31,11 @@ class Delivery:
     reports: tuple[tuple[str, Path], ...]
     overwrite: bool
 
+    @property
+    def has_details(self) -> bool:
+        """Whether any of the formats tells more than text does."""
+        return any(name != "text" for name in (self.format, *(name for name, _ in self.reports)))
+
     def check(self, inputs: Iterable[Path], others: Iterable[Path] = ()) -> None:
         """Refuse files that could not be written, before any work is done for them."""
         targets = [path for _, path in self.reports] + list(others)
@@ -46,9 +51,9 @@ class Delivery:
         colors = self.session.colors(sys.stdout)
         write_stdout(render(result, self.format, width=width, color=colors))
 
-    def write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, content: str | bytes) -> None:
         """Write one file, and say so."""
-        write_atomic(path, text, overwrite=self.overwrite)
+        write_atomic(path, content, overwrite=self.overwrite)
         self.session.tell(f"wrote {path}")
 
 

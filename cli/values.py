@@ -58,3 +58,12 @@ def read_method(name: str) -> str:
             known = ", ".join(("auto", *METHODS))
             raise click.BadParameter(f"{name!r} is not a method; choose one of: {known}.")
     return name
+
+
+def read_workers(text: str) -> int | str:
+    """A number of processes, or ``auto``."""
+    if text == "auto":
+        return text
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} is neither a number of processes nor auto.")
+    return int(text)

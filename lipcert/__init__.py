@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lipcert.api import bound, inspect, load
     from lipcert.bounds.obstacles import Obstacle
     from lipcert.bounds.result import LipschitzBound
+    from lipcert.certification.attack import AttackSettings
     from lipcert.certification.normalization import Normalization
     from lipcert.certification.result import Certificates
     from lipcert.certifying import certify
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         SoundnessError,
         UnboundedError,
         UnsupportedError,
+        WorkerError,
     )
     from lipcert.inspection import Inspection
 
@@ -35,6 +37,7 @@ _HOMES = {
     "certify": "lipcert.certifying",
     "LipschitzBound": "lipcert.bounds.result",
     "Obstacle": "lipcert.bounds.obstacles",
+    "AttackSettings": "lipcert.certification.attack",
     "Certificates": "lipcert.certification.result",
     "Normalization": "lipcert.certification.normalization",
     "Inspection": "lipcert.inspection",
@@ -45,9 +48,11 @@ _HOMES = {
     "SolverError": "lipcert.errors",
     "NothingEvaluatedError": "lipcert.errors",
     "SoundnessError": "lipcert.errors",
+    "WorkerError": "lipcert.errors",
 }
 
 __all__ = [
+    "AttackSettings",
     "Certificates",
     "InputError",
     "Inspection",
@@ -60,6 +65,7 @@ __all__ = [
     "SoundnessError",
     "UnboundedError",
     "UnsupportedError",
+    "WorkerError",
     "bound",
     "certify",
     "inspect",

@@ -48,6 +48,12 @@ class SolverError(LipcertError):
     exit_code = 4
 
 
+class WorkerError(LipcertError):
+    """Worker processes or machines that were lost and could not be replaced (exit code 4)."""
+
+    exit_code = 4
+
+
 class NothingEvaluatedError(LipcertError):
     """A run that found nothing to evaluate, such as an empty data set (exit code 5)."""
 

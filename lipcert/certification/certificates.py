@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from lipcert.bounds.context import Progress, silent
 from lipcert.certification.evaluation import RoundedEvaluator
 from lipcert.certification.result import CertifiedAt
 from lipcert.certification.runtime import Runtime
@@ -19,25 +18,32 @@ from lipcert.graph import Graph
 from lipcert.rounding import mul_up
 
 BATCH = 256
-"""Samples evaluated at once."""
+"""Most samples evaluated at once."""
+MOST_VALUES = 1 << 23
+"""Most float64 numbers of one value of the graph, over the samples evaluated at once."""
 DEVIATION = 1e-3
 """Relative difference from ONNX Runtime beyond which the two cannot be the same model."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Per-sample results of one run, each ``(samples,)``."""
+    """Per-sample results of some samples, each ``(samples,)``.
+
+    ``values`` are the scores of a model with one output, within ``error`` of the true ones.
+    """
 
     predictions: np.ndarray
     margins: np.ndarray
     radii: np.ndarray
+    values: np.ndarray | None
+    error: float
     disagreements: int
-    largest_deviation: float
+    deviation: float
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What turns a batch into radii.
+    """What turns samples into radii.
 
     Parameters
     ----------
@@ -59,32 +65,59 @@ class Judge:
         """The certified map."""
         return self.evaluator.graph
 
-    def judge(self, x: np.ndarray, labels: np.ndarray, progress: Progress = silent) -> Judged:
-        """Predictions, margins and radii of samples ``(N, *sample_shape)`` in the data's units."""
-        parts, disagreements, deviation = [], 0, 0.0
-        for start in range(0, len(x), BATCH):
-            raw = x[start : start + BATCH]
-            deployed = self.runtime.run(self.prepare(raw))
-            batch = torch.from_numpy(raw.astype(np.float64)).to(self.graph.device)
-            wanted = (self.logits, self.graph.output)
-            evaluation = self.evaluator.run(batch, wanted)
-            outputs = evaluation.values[self.graph.output].cpu().numpy()
-            logits = evaluation.values[self.logits]
-            error = evaluation.errors[self.logits]
-            deviation = max(deviation, self._deviation(deployed, outputs, start))
-            predicted = self._decide(deployed)
-            part = self._radii(logits, error, predicted)
-            disagreements += int(np.count_nonzero(part[2] != predicted))
-            wrong = predicted != labels[start : start + BATCH]
-            margins, radii = part[0], np.where(wrong, 0.0, part[1])
-            parts.append((predicted, margins, radii))
-            progress("certifying", min(1.0, (start + BATCH) / len(x)))
-        predictions, margins, radii = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        return Judged(predictions, margins, radii, disagreements, deviation)
+    @cached_property
+    def batch(self) -> int:
+        """Samples evaluated at once: a power of two that keeps the values in memory."""
+        widest = max((math.prod(node.shape) for node in self.graph.nodes), default=1)
+        fits = max(1, MOST_VALUES // widest)
+        return min(BATCH, 1 << (fits.bit_length() - 1))
 
-    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+    def judge(self, x: np.ndarray, labels: np.ndarray, *, first: int = 0) -> Judged:
+        """Predictions, margins and radii of samples ``(N, *sample_shape)`` in the data's units.
+
+        ``first`` is the index of the first of them in the data set, for errors.
+        """
+        starts = range(0, len(x), self.batch)
+        parts = [
+            self._batch(
+                x[start : start + self.batch], labels[start : start + self.batch], first + start
+            )
+            for start in starts
+        ]
+        return Judged(
+            np.concatenate([part.predictions for part in parts]),
+            np.concatenate([part.margins for part in parts]),
+            np.concatenate([part.radii for part in parts]),
+            None
+            if len(self.pairwise) > 1
+            else np.concatenate([part.values for part in parts if part.values is not None]),
+            max(part.error for part in parts),
+            sum(part.disagreements for part in parts),
+            max(part.deviation for part in parts),
+        )
+
+    def _batch(self, raw: np.ndarray, labels: np.ndarray, first: int) -> Judged:
+        deployed = self.runtime.run(self.prepare(raw))
+        batch = torch.from_numpy(raw.astype(np.float64)).to(self.graph.device)
+        evaluation = self.evaluator.run(batch, (self.logits, self.graph.output))
+        outputs = evaluation.values[self.graph.output].cpu().numpy()
+        logits = evaluation.values[self.logits].cpu().numpy()
+        error = evaluation.errors[self.logits]
+        deviation = self._deviation(deployed, outputs, first)
+        predicted = self.decide(deployed)
+        margins, radii, decided = self._radii(logits, error, predicted)
+        return Judged(
+            predicted,
+            margins,
+            np.where(predicted != labels, 0.0, radii),
+            logits[:, 0] if logits.shape[1] == 1 else None,
+            error,
+            int(np.count_nonzero(decided != predicted)),
+            deviation,
+        )
+
+    def decide(self, outputs: np.ndarray) -> np.ndarray:
+        """Classes ``(N,)`` of the deployed model's outputs ``(N, K)``."""
         if outputs.shape[1] > 1:
             return np.asarray(outputs.argmax(1), dtype=np.int64)
         threshold = 0.0 if self.logits == self.graph.output else 0.5
@@ -109,10 +142,9 @@ class Judge:
         return float(off[worst])
 
     def _radii(
-        self, logits: Tensor, error: float, predicted: np.ndarray
+        self, values: np.ndarray, error: float, predicted: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Margins, radii and decisions of the real-arithmetic logits, rounded inward."""
-        values = logits.cpu().numpy()
         if values.shape[1] == 1:
             margin = np.maximum(np.nextafter(np.abs(values[:, 0]) - error, -np.inf), 0.0)
             decided = (values[:, 0] > 0.0).astype(np.int64)
@@ -139,10 +171,18 @@ def _divide_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(a > 0.0, np.where(b == 0.0, np.inf, quotient), 0.0)
 
 
-def count_certified(radii: np.ndarray, eps: Sequence[tuple[float, str]]) -> tuple[CertifiedAt, ...]:
-    """Exact counts of radii above each ε."""
+def count_certified(
+    radii: np.ndarray, eps: Sequence[tuple[float, str]], adversarial: np.ndarray | None = None
+) -> tuple[CertifiedAt, ...]:
+    """Exact counts of radii, and of attack sizes where there are any, above each ε."""
     return tuple(
-        CertifiedAt(value, text, int(np.count_nonzero(radii > value))) for value, text in eps
+        CertifiedAt(
+            value,
+            text,
+            int(np.count_nonzero(radii > value)),
+            None if adversarial is None else int(np.count_nonzero(adversarial > value)),
+        )
+        for value, text in eps
     )
 
 

@@ -53,6 +53,18 @@ class Normalization:
             )
         return self
 
+    @property
+    def text(self) -> str:
+        """What :meth:`parse` reads."""
+        return ",".join(
+            f"{name}={','.join(map(repr, values))}" for name, values in self.table.items()
+        )
+
+    @property
+    def table(self) -> dict[str, tuple[float, ...]]:
+        """Means and standard deviations by name."""
+        return {"mean": self.mean, "std": self.std}
+
     def arrays(self, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation shaped to broadcast against samples of ``shape``."""
         return self._spread(self.mean, shape), self._spread(self.std, shape)

@@ -9,16 +9,17 @@ from lipcert.graph import Graph
 
 
 class Runtime:
-    """An ONNX Runtime session on the CPU for one model file.
+    """An ONNX Runtime session on the CPU for one model file; ``threads`` 0 leaves it the choice.
 
     Raises InputError when ONNX Runtime refuses the file.
     """
 
-    def __init__(self, graph: Graph, model: str | bytes, *, output: str) -> None:
+    def __init__(self, graph: Graph, model: str | bytes, *, output: str, threads: int = 0) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads
         self._graph = graph
         self._output = output
         try:

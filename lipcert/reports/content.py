@@ -15,6 +15,7 @@ from lipcert.reports.numbers import (
     eps_value,
     interval,
     percentage,
+    percentage_up,
     shape,
 )
 from lipcert.reports.words import ITSELF, exactness, plural, searched_lower
@@ -164,6 +165,31 @@ def count_rows(certificates: Certificates) -> list[tuple[str, int, str, str]]:
         for entry in certificates.certified
     ]
     return [(label, count, f"{count}/{total}", percentage(count, total)) for label, count in counts]
+
+
+def attacked_texts(certificates: Certificates) -> list[str]:
+    """For every row of :func:`count_rows` what the attack leaves; "" where there was none."""
+    total = certificates.samples
+    return [
+        "",
+        *(
+            ""
+            if entry.attacked is None
+            else f"attack leaves {entry.attacked}/{total}, {percentage_up(entry.attacked, total)}"
+            for entry in certificates.certified
+        ),
+    ]
+
+
+def score_facts(certificates: Certificates) -> Iterator[Fact]:
+    """What the values of a model with one output certify."""
+    scores = certificates.scores
+    if scores is None:
+        return
+    yield "mean certified radius", at_least(scores.mcr, RADIUS), "MCR: a wrong sign is < 0"
+    for entry in scores.auroc:
+        label = f"AUROC at {eps_value(entry.eps, entry.eps_text)}"
+        yield label, at_least(entry.value, RADIUS), "certified: no attack gets below it"
 
 
 def radius_facts(certificates: Certificates) -> Iterator[Fact]:

@@ -54,8 +54,8 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise _unwritable(target, error) from error
 
 
-def write_atomic(target: Path, content: str, *, overwrite: bool = False) -> None:
-    """Write a text file in UTF-8: to a temporary file beside it, which then takes its name.
+def write_atomic(target: Path, content: str | bytes, *, overwrite: bool = False) -> None:
+    """Write a file, text in UTF-8: to a temporary file beside it, which then takes its name.
 
     Raises
     ------
@@ -63,11 +63,12 @@ def write_atomic(target: Path, content: str, *, overwrite: bool = False) -> None
         there before is unchanged.
     """
     place = target.resolve()
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     probe: Path | None = None
     try:
         descriptor, probe = _temporary(place)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode("utf-8", "backslashreplace"))
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         if not overwrite and place.exists():
@@ -91,3 +92,12 @@ def _temporary(place: Path) -> tuple[int, Path]:
 def _unwritable(target: Path, error: OSError | ValueError) -> InputError:
     reason = getattr(error, "strerror", None) or str(error)
     return InputError(str(target), f"cannot be written: {reason}", "name a file that can be")
+
+
+def free_name(target: Path) -> Path:
+    """``target``, or with a number before its suffix where a file of that name exists."""
+    place, number = target, 1
+    while place.exists():
+        place = target.with_stem(f"{target.stem}-{number}")
+        number += 1
+    return place

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lipcert.reports import content
 from lipcert.reports.numbers import HEADLINE, at_most
 from lipcert.reports.words import (
+    attack_note,
     certificate_statement,
     disagreement_note,
     plural,
@@ -42,15 +43,18 @@ def bound_table(bound: LipschitzBound) -> str:
 def certificate_table(certificates: Certificates) -> str:
     """Counts for every ε, and statistics of the radii."""
     counts = [
-        (label, fraction, percent)
-        for label, _, fraction, percent in content.count_rows(certificates)
+        (label, fraction, percent, attacked)
+        for (label, _, fraction, percent), attacked in zip(
+            content.count_rows(certificates), content.attacked_texts(certificates), strict=True
+        )
     ]
     samples = plural(certificates.samples, "sample")
     return _figure(
         f"{certificates.bound.model} on {certificates.data}: {samples}, {certificates.norm}",
         _table((), counts),
-        _table((), content.radius_facts(certificates)),
+        _table((), [*content.radius_facts(certificates), *content.score_facts(certificates)]),
         certificate_statement(certificates),
+        attack_note(certificates),
         disagreement_note(certificates),
         content.certificates_provenance(certificates),
     )

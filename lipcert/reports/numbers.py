@@ -53,6 +53,12 @@ def percentage(count: int, total: int) -> str:
     return f"{tenths // 10}.{tenths % 10} %"
 
 
+def percentage_up(count: int, total: int) -> str:
+    """``count / total`` in percent, rounded upward to a tenth: for upper bounds."""
+    tenths = -(-1000 * count // total)
+    return f"{tenths // 10}.{tenths % 10} %"
+
+
 def shape(sizes: Sequence[int]) -> str:
     """``1×3×32×32``; "scalar" for no dimensions."""
     return "×".join(map(str, sizes)) or "scalar"

@@ -10,22 +10,41 @@ from rich.console import Group, RenderableType
 from lipcert.reports import content
 from lipcert.reports.numbers import at_most
 from lipcert.reports.tables import Style, facts, grid, note, title
-from lipcert.reports.words import certificate_statement, disagreement_note, plural, printable
+from lipcert.reports.words import (
+    attack_note,
+    certificate_statement,
+    disagreement_note,
+    plural,
+    printable,
+)
 
 if TYPE_CHECKING:
     from lipcert.certification.result import Certificates
 
-COUNT_STYLES = (Style(), Style("bold", right=True), Style(right=True), Style("green"))
+COUNT_STYLES = (
+    Style(),
+    Style("bold", right=True),
+    Style(right=True),
+    Style("green"),
+    Style("dim", shrinks=1, wraps=True),
+)
 BAR = 24
+UNKNOWN, LOST = "░", "·"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def certificates_layout(certificates: Certificates) -> RenderableType:
     """The whole run."""
     total = certificates.samples
+    left = [certificates.clean_correct, *(entry.attacked for entry in certificates.certified)]
     rows = [
-        (label, fraction, percent, bar(count, total))
-        for label, count, fraction, percent in content.count_rows(certificates)
+        (label, fraction, percent, bar(count, total, left=most), attacked)
+        for (label, count, fraction, percent), most, attacked in zip(
+            content.count_rows(certificates),
+            left,
+            content.attacked_texts(certificates),
+            strict=True,
+        )
     ]
     what = f"on {printable(certificates.data)}, {plural(total, 'sample')}, {certificates.norm}"
     return Group(
@@ -33,22 +52,29 @@ def certificates_layout(certificates: Certificates) -> RenderableType:
         "",
         grid((), rows, COUNT_STYLES),
         "",
-        facts(content.radius_facts(certificates)),
+        facts([*content.radius_facts(certificates), *content.score_facts(certificates)]),
         "",
         *_notes(certificates),
     )
 
 
-def bar(count: int, total: int, width: int = BAR) -> str:
-    """A bar of eighths of a character; only nothing is empty, only everything is full."""
+def bar(count: int, total: int, width: int = BAR, *, left: int | None = None) -> str:
+    """A bar of eighths of a character; only nothing is empty, only everything is full.
+
+    ``left`` is what an attack leaves: the part between is shaded.
+    """
     eighths = max(8 * width * count // total, 1 if count else 0)
     whole, part = divmod(eighths, 8)
-    partial = EIGHTHS[part] if part else ""
-    return ("█" * whole + partial).ljust(width, "·")
+    proved = "█" * whole + (EIGHTHS[part] if part else "")
+    most = -(-width * (count if left is None else left) // total)
+    return proved.ljust(most, UNKNOWN).ljust(width, LOST)
 
 
 def _notes(certificates: Certificates) -> Iterator[RenderableType]:
     yield note(certificate_statement(certificates))
+    attack = attack_note(certificates)
+    if attack:
+        yield note(attack)
     disagreements = disagreement_note(certificates)
     if disagreements:
         yield note(disagreements, "yellow")

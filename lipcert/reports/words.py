@@ -69,6 +69,25 @@ def certificate_statement(certificates: Certificates) -> str:
     )
 
 
+def attack_note(certificates: Certificates) -> str:
+    """What an attack was made of and what it shows, or "" where there was none."""
+    attack = certificates.attack
+    if attack is None:
+        return ""
+    note = (
+        f"Attacked by {attack.name.upper()} ({attack.steps} steps, "
+        f"{plural(attack.restarts, 'restart')}, seed {attack.seed}): the true accuracy lies "
+        "between what is certified and what the attack leaves."
+    )
+    if certificates.rounded:
+        note += (
+            f" The float32 rounding of ONNX Runtime alone changes the class of "
+            f"{plural(certificates.rounded, 'sample')} inside the radius, which holds in real "
+            "arithmetic."
+        )
+    return note
+
+
 def disagreement_note(certificates: Certificates) -> str:
     """A sentence on samples that ONNX Runtime and real arithmetic classify differently, or ""."""
     count = certificates.disagreements

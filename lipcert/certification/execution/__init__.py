@@ -1,1 +1,6 @@
-"""Where shards of a data set are judged: here, in processes, or on a cluster."""
+"""Where the shards of a data set are judged: here, by processes, or by a cluster."""
+
+from lipcert.certification.execution.cluster import judged_by_cluster
+from lipcert.certification.execution.pool import judged_by_processes
+
+__all__ = ["judged_by_cluster", "judged_by_processes"]

@@ -1,0 +1,159 @@
+"""A data set in shards: what is judged at once, anywhere, and what was found about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lipcert.certification.attack import Attacker
+from lipcert.certification.certificates import Judge
+from lipcert.certification.data import Dataset, check_range
+from lipcert.errors import SoundnessError
+
+SHARD = 256
+"""Samples of a shard.  Shards are cut at its multiples wherever they run, so that a sample is
+always evaluated beside the same others and gets the same bits."""
+
+
+@dataclass(frozen=True, order=True)
+class Shard:
+    """Samples ``start`` to ``stop``, the last not included."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def shards_of(samples: int) -> tuple[Shard, ...]:
+    """A data set cut into shards, in order."""
+    starts = range(0, samples, SHARD)
+    return tuple(Shard(start, min(start + SHARD, samples)) for start in starts)
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """A perturbation inside a certified radius that changes the class all the same.
+
+    Parameters
+    ----------
+    index, label : of the sample, counted from 0.
+    sample, perturbed : ``sample_shape``, in the data's units.
+    size : norm of their difference, rounded upward.
+    radius : the radius that was certified.
+    """
+
+    index: int
+    label: int
+    sample: np.ndarray
+    perturbed: np.ndarray
+    size: float
+    radius: float
+
+
+class RefutedError(SoundnessError):
+    """A certified radius that a perturbation refutes; ``witness`` has it."""
+
+    def __init__(self, model: str, witness: Witness) -> None:
+        super().__init__(
+            f"{model}, sample {witness.index}",
+            f"a perturbation of size {witness.size:.6g} changes the class inside the certified "
+            f"radius {witness.radius:.6g}",
+            "please report it with the witness and the model",
+        )
+        self.witness = witness
+
+
+@dataclass(frozen=True, eq=False)
+class ShardResult:
+    """What was found about the samples of one shard; arrays are ``(samples,)``.
+
+    Parameters
+    ----------
+    values : scores of a model with one output, else None; ``error`` bounds their rounding.
+    disagreements : samples that ONNX Runtime and real arithmetic classify differently.
+    deviation : largest relative difference between the two.
+    adversarial : sizes that the attack found, None without one.
+    rounded : samples whose class only the rounding of ONNX Runtime changed inside the radius.
+    witness : the first contradiction of a radius, None if there is none.
+    """
+
+    shard: Shard
+    predictions: np.ndarray
+    margins: np.ndarray
+    radii: np.ndarray
+    values: np.ndarray | None
+    error: float
+    disagreements: int
+    deviation: float
+    adversarial: np.ndarray | None = None
+    rounded: int = 0
+    witness: Witness | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ShardJudge:
+    """What judges the shards of one data set.
+
+    Parameters
+    ----------
+    labels : ``(samples,)``, class indices.
+    input_range : lowest and highest valid value, None for any.
+    attacker : what attacks every sample, None for nothing.
+    """
+
+    judge: Judge
+    dataset: Dataset
+    labels: np.ndarray
+    input_range: tuple[float, float] | None = None
+    attacker: Attacker | None = None
+
+    def run(self, shard: Shard) -> ShardResult:
+        """Judge, and attack, the samples of one shard.
+
+        Raises InputError for data that cannot be used, SoundnessError where ONNX Runtime and
+        the certified evaluation cannot be the same model.
+        """
+        raw = self.dataset.read(shard.start, shard.stop)
+        x = raw.reshape(len(shard), *self.judge.graph.sample_shape)
+        if self.input_range is not None:
+            check_range(x, *self.input_range, first=shard.start)
+        labels = self.labels[shard.start : shard.stop]
+        judged = self.judge.judge(x, labels, first=shard.start)
+        result = ShardResult(
+            shard,
+            judged.predictions,
+            judged.margins,
+            judged.radii,
+            judged.values,
+            judged.error,
+            judged.disagreements,
+            judged.deviation,
+        )
+        return result if self.attacker is None else self._attacked(result, x, labels)
+
+    def _attacked(self, found: ShardResult, x: np.ndarray, labels: np.ndarray) -> ShardResult:
+        assert self.attacker is not None
+        start = found.shard.start
+        correct = found.predictions == labels
+        attacked = self.attacker.attack(x, labels, correct, found.radii, first=start)
+        inside = np.flatnonzero(attacked.sizes < found.radii)
+        witness = None
+        if len(inside):
+            worst = int(inside[0])
+            witness = Witness(
+                start + worst,
+                int(labels[worst]),
+                x[worst],
+                attacked.points[worst],
+                float(attacked.sizes[worst]),
+                float(found.radii[worst]),
+            )
+        return replace(
+            found,
+            adversarial=attacked.sizes,
+            rounded=int(np.count_nonzero(attacked.rounded)),
+            witness=witness,
+        )

@@ -1,0 +1,136 @@
+"""All that a process needs to judge shards: where model and data are, and the constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lipcert.certification.attack import Attacker, AttackSettings
+from lipcert.certification.certificates import Judge
+from lipcert.certification.data import Dataset, check_labels, check_layout, open_dataset
+from lipcert.certification.evaluation import RoundedEvaluator
+from lipcert.certification.normalization import Normalization
+from lipcert.certification.runtime import Runtime
+from lipcert.certification.shards import ShardJudge
+from lipcert.errors import InputError
+from lipcert.graph import Graph
+from lipcert.head import logits_of
+from lipcert.onnx_import import load_graph
+from lipcert.operators import Shape
+from lipcert.versions import versions
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What :func:`~lipcert.certification.data.open_dataset` was called with."""
+
+    path: str
+    labels: str | None = None
+    pixel_range: tuple[float, float] = (0.0, 1.0)
+    first: int | None = None
+
+    def open(self) -> Dataset:
+        """The data set, cut to its first samples where that was asked for."""
+        dataset = open_dataset(self.path, labels=self.labels, pixel_range=self.pixel_range)
+        return dataset if self.first is None else dataset.first(self.first)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How samples are judged, whatever the process.
+
+    Parameters
+    ----------
+    norm, eps : of the attack.
+    normalization : before the model, part of the certified map.
+    input_range : lowest and highest valid value, None for any.
+    attack : how samples are attacked, None for not at all.
+    """
+
+    norm: str
+    eps: tuple[float, ...]
+    normalization: Normalization | None
+    input_range: tuple[float, float] | None
+    attack: AttackSettings | None
+    device: str = "cpu"
+
+    def certified(self, graph: Graph) -> Graph:
+        """The certified map: from the data's units to the model's outputs."""
+        return graph if self.normalization is None else self.normalization.before(graph)
+
+    def preparation(self, graph: Graph) -> Callable[[np.ndarray], np.ndarray]:
+        """From raw samples to what the deployed model is fed."""
+        normalization = self.normalization
+        if normalization is None:
+            return lambda raw: raw
+        return lambda raw: normalization.apply(raw, graph.sample_shape)
+
+    def judge_of(
+        self,
+        graph: Graph,
+        deployed: str | bytes,
+        dataset: Dataset,
+        pairwise: np.ndarray,
+        *,
+        threads: int = 0,
+    ) -> ShardJudge:
+        """What judges shards of a data set under constants ``(K, K)``."""
+        certified = self.certified(graph).to(torch.device(self.device))
+        judge = Judge(
+            RoundedEvaluator(certified),
+            logits_of(certified),
+            pairwise,
+            Runtime(graph, deployed, output=graph.file_output, threads=threads),
+            self.preparation(graph),
+        )
+        attacker = None
+        if self.attack is not None:
+            attacker = Attacker(judge, self.norm, self.eps, self.attack, self.input_range)
+        labels = check_labels(dataset, graph.outputs)
+        return ShardJudge(judge, dataset, labels, self.input_range, attacker)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A run, as it is sent to another process, on this machine or another one.
+
+    Model and data are opened there by the same paths, and refused where they are not the same.
+
+    Parameters
+    ----------
+    model, input_shape, output : what the graph is loaded with.
+    model_sha256, data_signature : what must be found there.
+    pairwise : ``(K, K)`` proven constants.
+    """
+
+    model: str
+    model_sha256: str
+    input_shape: Shape | None
+    output: str | None
+    data: DataSource
+    data_signature: str
+    rules: Rules
+    pairwise: np.ndarray
+    versions: dict[str, str]
+
+    def open(self) -> ShardJudge:
+        """What judges the shards.  Raises InputError where something is not as it was."""
+        found = versions()
+        if found != self.versions:
+            differing = [name for name in found if found[name] != self.versions.get(name)]
+            raise InputError(
+                "worker",
+                f"has another version of {', '.join(differing)}",
+                "install the same versions everywhere",
+            )
+        graph = load_graph(self.model, input_shape=self.input_shape, output=self.output)
+        if graph.sha256 != self.model_sha256:
+            raise InputError(graph.name, "is not the same file for every worker", "copy it again")
+        dataset = self.data.open()
+        if dataset.signature() != self.data_signature:
+            raise InputError(dataset.name, "is not the same for every worker", "copy it again")
+        check_layout(dataset, graph.sample_shape)
+        return self.rules.judge_of(graph, graph.source, dataset, self.pairwise, threads=1)
