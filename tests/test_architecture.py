@@ -71,6 +71,9 @@ FORBIDDEN_CALLS = {
     "warnings.filterwarnings",
 }
 
+OWN_PROCESSES = {"certification/execution/worker.py": {"torch.set_num_threads"}}
+"""What modules may call that run in processes which lipcert started for itself alone."""
+
 
 def modules(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.py"))
@@ -161,10 +164,11 @@ def test_only_commands_use_the_terminal() -> None:
 @pytest.mark.parametrize("path", modules(LIBRARY), ids=lambda p: str(p.relative_to(ROOT)))
 def test_library_neither_prints_nor_exits_nor_touches_global_state(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    forbidden = FORBIDDEN_CALLS - OWN_PROCESSES.get(path.relative_to(LIBRARY).as_posix(), set())
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in FORBIDDEN_CALLS, f"{path.relative_to(ROOT)}:{node.lineno} {called}"
+            assert called not in forbidden, f"{path.relative_to(ROOT)}:{node.lineno} {called}"
         if isinstance(node, ast.Assign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             for target in targets:
