@@ -1,0 +1,113 @@
+"""Axes: where a value lies on paper, and which values deserve a mark."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+CHARACTER = 7.4
+"""Width of a character of a chart's text, about."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A line from the value ``low`` at ``start`` to the value ``high`` at ``end``."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Where ``value`` lies, to a tenth of a pixel."""
+        span = self.high - self.low
+        share = (value - self.low) / span if span > 0.0 else 0.0
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A chart's paper and its margins, in pixels."""
+
+    name: str
+    width: int
+    height: int
+    left: int = 52
+    right: int = 16
+    top: int = 30
+    bottom: int = 46
+
+    def across(self, high: float) -> Scale:
+        """Values from 0 to ``high`` from left to right."""
+        return Scale(0.0, high, self.left, self.width - self.right)
+
+    def upward(self, high: float) -> Scale:
+        """Values from 0 to ``high`` from the ground to the top."""
+        return Scale(0.0, high, self.height - self.bottom, self.top)
+
+    @property
+    def ground(self) -> int:
+        """Height of the horizontal axis."""
+        return self.height - self.bottom
+
+
+WIDE = Size("wide", 880, 380)
+NARROW = Size("narrow", 360, 320, left=48, right=10)
+SIZES = (WIDE, NARROW)
+"""Every chart is drawn for a desk and for a phone: text keeps its size on both."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    label: str
+
+
+def round_steps(top: float, most: int, *, whole: bool = False) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from 0 to ``top``, at most ``most`` steps.
+
+    With ``whole`` only whole numbers.
+    """
+    if not top > 0.0 or not math.isfinite(top / most):
+        return [0.0]
+    power = math.floor(math.log10(top / most))
+    steps = (float(f"{digit}e{power + more}") for more in (0, 1) for digit in (1, 2, 5))
+    fitting = (s for s in steps if s > 0.0 and top / s <= most and (s >= 1.0 or not whole))
+    step = next(fitting, top)
+    return [index * step for index in range(math.floor(top / step * (1 + 1e-9)) + 1)]
+
+
+def number_ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick, ...]:
+    """Ticks at round numbers."""
+    steps = round_steps(scale.high, most, whole=whole)
+    digits = f"{steps[1]:e}" if len(steps) > 1 else "0e0"
+    power = int(digits.partition("e")[2])
+    if -4 <= power < 6:
+        return tuple(Tick(scale(step), f"{step:.{max(0, -power)}f}") for step in steps)
+    return tuple(Tick(scale(step), f"{step:.3g}") for step in steps)
+
+
+def percent_ticks(scale: Scale) -> tuple[Tick, ...]:
+    """Quarters of a share."""
+    return tuple(Tick(scale(quarter / 4), f"{25 * quarter} %") for quarter in range(5))
+
+
+def apart(ticks: list[Tick], prefix: str = "ε = ") -> tuple[Tick, ...]:
+    """Labels that do not run into each other: short ones where long ones would, else none."""
+    long = [Tick(tick.at, prefix + tick.label) for tick in ticks]
+    shown = long if _free(long) == long else _free(ticks)
+    kept = {tick.at: tick for tick in shown}
+    return tuple(kept.get(tick.at, Tick(tick.at, "")) for tick in ticks)
+
+
+def _free(ticks: list[Tick]) -> list[Tick]:
+    shown: list[Tick] = []
+    taken = -math.inf
+    for tick in sorted(ticks, key=lambda tick: tick.at):
+        half = len(tick.label) * CHARACTER / 2
+        if tick.at - half > taken:
+            shown.append(tick)
+            taken = tick.at + half + CHARACTER
+    return shown
