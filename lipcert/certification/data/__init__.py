@@ -12,35 +12,34 @@ from pathlib import Path
 
 import numpy as np
 
-from lipcert.certification.data.dataset import (
-    BLOCK_VALUES,
-    FORMATS,
-    Column,
-    Dataset,
-    Reader,
-    Source,
-    load_dataset,
-)
+from lipcert.certification.data.dataset import BLOCK_VALUES, Dataset, Samples
+from lipcert.certification.data.formats import FORMATS, Format, Opened, Request
+from lipcert.certification.data.labels import LABEL_NAMES, Labels
+from lipcert.certification.data.opening import dataset_of_arrays, open_dataset
 from lipcert.errors import InputError
 
 __all__ = [
     "FORMATS",
-    "Column",
+    "LABEL_NAMES",
     "Dataset",
-    "Reader",
-    "Source",
+    "Format",
+    "Labels",
+    "Opened",
+    "Request",
+    "Samples",
     "check_labels",
     "check_layout",
     "check_range",
-    "load_dataset",
+    "dataset_of_arrays",
+    "open_dataset",
 ]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 
-def check_layout(dataset: Dataset, input_shape: tuple[int, ...], classes: int | None) -> np.ndarray:
-    """The samples as (samples, *input_shape), same dtype and same row-major order of values.
+def check_layout(dataset: Dataset, input_shape: tuple[int, ...]) -> None:
+    """Whether reshaping blocks of samples to (n, *input_shape) keeps every value's meaning.
 
     Accepted: the same shape; one that differs in leading or trailing dimensions of 1; any shape
     for a flat model; flat samples for a model of one or two dimensions besides those of 1.  Flat
@@ -48,14 +47,10 @@ def check_layout(dataset: Dataset, input_shape: tuple[int, ...], classes: int | 
 
     Raises
     ------
-    InputError : another shape, channels on the other side, or labels that :func:`check_labels`
-        refuses.
+    InputError : another shape, or channels on the other side.
     """
-    check_labels(dataset, classes)
-    samples = len(dataset.x)
-    if not _same_order(dataset.x.shape[1:], input_shape):
+    if not _same_order(dataset.shape, input_shape):
         raise _layout_error(dataset, input_shape)
-    return dataset.x.reshape(samples, *input_shape)
 
 
 def check_labels(dataset: Dataset, classes: int | None) -> np.ndarray:
@@ -85,31 +80,38 @@ def check_labels(dataset: Dataset, classes: int | None) -> np.ndarray:
     raise InputError(_place(dataset), finding, remedy)
 
 
-def check_range(x: np.ndarray, low: float, high: float) -> None:
+def check_range(block: np.ndarray, low: float, high: float, *, first: int = 0) -> None:
     """Refuse samples with a value outside [low, high]; the comparison is exact in every dtype.
+
+    Parameters
+    ----------
+    block : (n, *shape), samples.
+    first : the index of the first of them in the data set.
 
     Raises
     ------
     InputError : names the first sample outside, counted from 0, and its value.
     """
-    if x.size == 0:
+    if block.size == 0:
         return
-    step = max(1, BLOCK_VALUES * len(x) // x.size)
-    for start in range(0, len(x), step):
-        block = x[start : start + step].reshape(min(step, len(x) - start), -1)
-        lows, highs = block.min(axis=1).tolist(), block.max(axis=1).tolist()
-        for index, (least, most) in enumerate(zip(lows, highs, strict=True), start):
+    step = max(1, BLOCK_VALUES * len(block) // block.size)
+    for start in range(0, len(block), step):
+        part = block[start : start + step].reshape(min(step, len(block) - start), -1)
+        lows, highs = part.min(axis=1).tolist(), part.max(axis=1).tolist()
+        for index, (least, most) in enumerate(zip(lows, highs, strict=True), first + start):
             if not (low <= least and most <= high):
                 value = most if low <= least else least
                 finding = f"sample {index} holds {value}, outside [{low}, {high}]"
-                if 0 < high <= 1 and x.max() > 1.5:
-                    finding += f" (the data run up to {x.max()}: 0..255, it seems, against 0..1)"
+                if 0 < high <= 1 and block.max() > 1.5:
+                    finding += (
+                        f" (the data run up to {block.max()}: 0..255, it seems, against 0..1)"
+                    )
                 raise InputError("data", finding, "scale the data or give --normalize")
 
 
 def _place(dataset: Dataset) -> str:
     """The file name, for the place of an error."""
-    return Path(dataset.path).name
+    return Path(dataset.path).name or dataset.samples.place
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -130,7 +132,7 @@ def _same_order(shape: tuple[int, ...], model: tuple[int, ...]) -> bool:
 
 def _layout_error(dataset: Dataset, model: tuple[int, ...]) -> InputError:
     """Says both shapes and, where one is seen, the transposition or reshape that helps."""
-    shape = dataset.x.shape[1:]
+    shape = dataset.shape
     finding = f"its samples have shape {shape} and the model takes {model}"
     remedy = "give the data this model was trained on, in the shape it takes"
     rank = len(model)

@@ -9,20 +9,30 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from lipcert.certification.data.dataset import FORMATS, Column, Source
+from lipcert.certification.data.arrays import Bytes, FileBytes, StoredSamples
+from lipcert.certification.data.files import FileOrigin, open_file
+from lipcert.certification.data.formats import (
+    FORMATS,
+    Format,
+    Opened,
+    Request,
+    by_suffix,
+    check_sample_shape,
+)
+from lipcert.certification.data.labels import Labels
 from lipcert.errors import InputError
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
 """Longest header read, in bytes; NumPy's own limit, and above any header of plain numbers."""
 MAX_DIMENSIONS = 32
-CHUNK = 1 << 20
 
 _LENGTH_BYTES = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
 _NUMBERS = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
@@ -61,15 +71,38 @@ class Header:
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
-@FORMATS.register(".npy")
-def read_npy(source: Source, wanted: frozenset[str]) -> Mapping[str, Column]:
+def open_npy(request: Request) -> Opened:
     """One array: the samples where they are wanted, else the labels."""
-    column = Column(read_array(source.stream, source.size, source.name), source.name)
-    return {"x" if "x" in wanted else "y": column}
+    path = request.path
+    stream, size = open_file(path)
+    origin = FileOrigin(path, size)
+    with ExitStack() as failed:
+        failed.callback(stream.close)
+        array = stored_array(FileBytes(stream), stream, size, path.name)
+        if "x" not in request.wanted:
+            return Opened(origin, labels=Labels(array.array(), path.name))
+        beside = _labels_beside(path) if "y" in request.wanted else None
+        samples = checked_samples(array)
+        failed.pop_all()
+    return Opened(origin, samples, labels_beside=beside)
 
 
-def read_array(stream: IO[bytes], held: int, place: str) -> np.ndarray:
-    """The array at the start of ``stream``, of which ``held`` bytes are known to be there.
+FORMATS.register("npy")(Format(".npy", by_suffix(".npy"), open_npy))
+
+
+def _labels_beside(path: Path) -> Path:
+    """``y.npy`` for ``x.npy`` and ``a_y.npy`` for ``a_x.npy``, where that file is there."""
+    if path.stem != "x" and not path.stem.endswith("_x"):
+        raise InputError(path.name, "holds samples without labels", "pass --labels")
+    beside = path.with_name(path.stem[:-1] + "y" + path.suffix)
+    if not beside.is_file():
+        finding = f"holds samples without labels, and there is no {beside.name} beside it"
+        raise InputError(path.name, finding, "pass --labels")
+    return beside
+
+
+def stored_array(source: Bytes, stream: IO[bytes], held: int, place: str) -> StoredSamples:
+    """The array of the ``held`` bytes of ``source``; ``stream`` is at their start.
 
     Raises
     ------
@@ -85,13 +118,18 @@ def read_array(stream: IO[bytes], held: int, place: str) -> np.ndarray:
         less = header.declared > held
         remedy = f"it is cut short: {_RESAVE}" if less else "save one array a file with np.save"
         raise InputError(place, finding, remedy)
-    try:
-        buffer = np.empty(held - header.offset, dtype=np.uint8)
-    except MemoryError:
-        finding = f"needs {held - header.offset} bytes of memory, more than there is"
-        raise InputError(place, finding, "keep fewer samples") from None
-    _fill(stream, buffer, place)
-    return _shaped(buffer, header)
+    return StoredSamples(
+        source, place, header.shape, header.dtype, header.offset, header.fortran_order, _RESAVE
+    )
+
+
+def checked_samples(array: StoredSamples) -> StoredSamples:
+    """The array, found to hold samples."""
+    if not array.declared:
+        finding = "is a single number"
+        raise InputError(array.place, finding, "save an array of shape (samples, ...)")
+    check_sample_shape(len(array), array.shape, array.dtype.itemsize, array.place)
+    return array
 
 
 def read_header(stream: IO[bytes], place: str) -> Header:
@@ -171,28 +209,3 @@ def _flag(value: str, place: str) -> bool:
     if value not in ("True", "False"):
         raise InputError(place, f"its header declares fortran_order {value[:20]}", _RESAVE)
     return value == "True"
-
-
-def _fill(stream: IO[bytes], buffer: np.ndarray, place: str) -> None:
-    """Fill ``buffer`` from ``stream``, a chunk at a time."""
-    view = buffer.data
-    position = 0
-    while position < len(view):
-        chunk = stream.read(min(CHUNK, len(view) - position))
-        if not chunk:
-            finding = f"ends after {position} of {len(view)} bytes of values"
-            raise InputError(place, finding, f"it is cut short: {_RESAVE}")
-        view[position : position + len(chunk)] = chunk
-        position += len(chunk)
-
-
-def _shaped(buffer: np.ndarray, header: Header) -> np.ndarray:
-    """The bytes as an array in native byte order, without a copy."""
-    if header.dtype.kind == "b":
-        np.minimum(buffer, 1, out=buffer)
-    values = buffer.view(header.dtype)
-    if not header.dtype.isnative:
-        values = values.byteswap(inplace=True).view(header.dtype.newbyteorder("="))
-    if header.fortran_order:
-        return values.reshape(header.shape[::-1]).transpose()
-    return values.reshape(header.shape)

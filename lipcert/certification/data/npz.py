@@ -11,11 +11,17 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
 
-from lipcert.certification.data.dataset import FORMATS, Column, Source
-from lipcert.certification.data.npy import read_array
+from lipcert.certification.data.arrays import FileBytes, PackedBytes, StoredSamples, skip
+from lipcert.certification.data.files import FileOrigin, open_file
+from lipcert.certification.data.formats import FORMATS, Format, Opened, Request, by_suffix
+from lipcert.certification.data.labels import Labels
+from lipcert.certification.data.npy import checked_samples, stored_array
 from lipcert.errors import InputError
 
 PARTNERS = {"x": "y", "images": "labels", "X": "Y", "data": "target", "x_test": "y_test"}
@@ -40,27 +46,63 @@ _DAMAGE = (
 )
 
 
-@FORMATS.register(".npz")
-def read_npz(source: Source, wanted: frozenset[str]) -> Mapping[str, Column]:
+def open_npz(request: Request) -> Opened:
     """The wanted arrays of an archive, by the names in ``PARTNERS``."""
-    if not _looks_like_zip(source):
-        raise InputError(source.name, "is not a zip archive, as npz files are", _RESAVE)
-    with _damage_told(source.name), zipfile.ZipFile(source.stream) as archive:
-        members = _members(archive, source)
-        names = _names(list(members), wanted, source)
-        chosen = {key: members[name] for key, name in names.items()}
-        for key, info in chosen.items():
-            _check_member(info, f"{source.name}[{names[key]}]", source)
-        total = sum(info.file_size for info in chosen.values())
-        if total > source.max_bytes:
-            finding = f"its arrays declare {total} bytes, above the limit of {source.max_bytes}"
-            raise InputError(source.name, finding, "keep fewer samples or raise the limit")
-        columns = {}
-        for key, info in chosen.items():
-            place = f"{source.name}[{names[key]}]"
-            with _damage_told(place), archive.open(info) as stream:
-                columns[key] = Column(read_array(stream, info.file_size, place), place)
-        return columns
+    path, place = request.path, request.path.name
+    stream, size = open_file(path)
+    with ExitStack() as failed:
+        failed.callback(stream.close)
+        if stream.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
+            raise InputError(place, "is not a zip archive, as npz files are", _RESAVE)
+        with _damage_told(place):
+            archive = zipfile.ZipFile(stream)
+            members = _members(archive, place)
+        names = _names(list(members), request.wanted, place)
+        chosen = [(f"{place}[{name}]", members[name]) for name in names.values()]
+        for called, info in chosen:
+            _check_member(info, called, size)
+        arrays = {
+            key: _array(archive, stream, size, info, called)
+            for key, (called, info) in zip(names, chosen, strict=True)
+        }
+        samples = checked_samples(arrays["x"]) if "x" in arrays else None
+        labels = Labels(arrays["y"].array(), arrays["y"].place) if "y" in arrays else None
+        if samples is not None:
+            failed.pop_all()
+    origin = FileOrigin(path, size, partial(_verify, path, chosen))
+    return Opened(origin, samples, labels)
+
+
+FORMATS.register("npz")(Format(".npz", by_suffix(".npz"), open_npz))
+
+
+def _array(
+    archive: zipfile.ZipFile, stream: BinaryIO, size: int, info: zipfile.ZipInfo, place: str
+) -> StoredSamples:
+    """The array of a member: a stored one lies in the file as an npy file would."""
+    told = partial(_damage_told, place)
+    with told(), archive.open(info) as member:
+        if info.compress_type != zipfile.ZIP_STORED:
+            packed = PackedBytes(partial(archive.open, info), told, stream.close)
+            return stored_array(packed, member, info.file_size, place)
+        stream.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", stream.read(4))
+        start = info.header_offset + 30 + name + extra
+        if start + info.file_size > size:
+            raise zipfile.BadZipFile(f"it ends {start + info.file_size - size} bytes early")
+        return stored_array(FileBytes(stream, start), member, info.file_size, place)
+
+
+def _verify(path: Path, chosen: list[tuple[str, zipfile.ZipInfo]]) -> None:
+    """Read the members that are used to their end, where zipfile compares their CRC-32."""
+    stream, _ = open_file(path)
+    with stream, _damage_told(path.name), zipfile.ZipFile(stream) as archive:
+        for place, info in chosen:
+            with _damage_told(place), archive.open(info) as member:
+                held = skip(member, info.file_size + 1)
+            if held != info.file_size:
+                finding = f"ends after {held} of {info.file_size} bytes"
+                raise InputError(place, finding, f"it is cut short: {_RESAVE}")
 
 
 @contextmanager
@@ -74,15 +116,7 @@ def _damage_told(place: str) -> Iterator[None]:
         raise InputError(place, finding, _RESAVE) from None
 
 
-def _looks_like_zip(source: Source) -> bool:
-    """Whether the file starts as a zip archive does; empty archives start with their end."""
-    source.stream.seek(0)
-    start = source.stream.read(4)
-    source.stream.seek(0)
-    return start in (b"PK\x03\x04", b"PK\x05\x06")
-
-
-def _members(archive: zipfile.ZipFile, source: Source) -> dict[str, zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, place: str) -> dict[str, zipfile.ZipInfo]:
     """The ``.npy`` members by their array names."""
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
@@ -91,12 +125,12 @@ def _members(archive: zipfile.ZipFile, source: Source) -> dict[str, zipfile.ZipI
             continue
         if name in members:
             finding = f"holds two arrays called {name[:40]!r}"
-            raise InputError(source.name, finding, _RESAVE)
+            raise InputError(place, finding, _RESAVE)
         members[name] = info
     return members
 
 
-def _names(held: list[str], wanted: frozenset[str], source: Source) -> dict[str, str]:
+def _names(held: list[str], wanted: frozenset[str], place: str) -> dict[str, str]:
     """The names of the wanted arrays among those held."""
     samples = next((name for name in PARTNERS if name in held), None)
     partner = "y" if samples is None else PARTNERS[samples]
@@ -108,16 +142,16 @@ def _names(held: list[str], wanted: frozenset[str], source: Source) -> dict[str,
     listing += ", ..." if len(held) > 10 else ""
     if "x" in wanted and samples is None:
         finding = f"holds no samples: no array called {', '.join(PARTNERS)} (it holds: {listing})"
-        raise InputError(source.name, finding, _RESAVE)
+        raise InputError(place, finding, _RESAVE)
     if "y" in wanted and labels is None:
         tried = ", ".join(dict.fromkeys((partner, *others)))
         finding = f"holds no labels: no array called {tried} (it holds: {listing})"
-        raise InputError(source.name, finding, f"{_RESAVE}, or pass --labels")
+        raise InputError(place, finding, f"{_RESAVE}, or pass --labels")
     found = {"x": samples, "y": labels}
     return {key: name for key, name in found.items() if key in wanted and name is not None}
 
 
-def _check_member(info: zipfile.ZipInfo, place: str, source: Source) -> None:
+def _check_member(info: zipfile.ZipInfo, place: str, size: int) -> None:
     """Refuse a member that cannot be read, or whose size its compressed bytes cannot give."""
     if info.flag_bits & _ENCRYPTED:
         raise InputError(place, "is encrypted", _RESAVE)
@@ -125,7 +159,7 @@ def _check_member(info: zipfile.ZipInfo, place: str, source: Source) -> None:
         finding = f"is packed by zip method {info.compress_type}; stored and deflate are read"
         raise InputError(place, finding, _RESAVE)
     ratio = 1 if info.compress_type == zipfile.ZIP_STORED else MAX_DEFLATE_RATIO
-    possible = ratio * min(info.compress_size, source.size)
+    possible = ratio * min(info.compress_size, size)
     if info.file_size > possible:
         finding = f"declares {info.file_size} bytes where the archive can hold at most {possible}"
         raise InputError(place, finding, f"it is cut short or forged: {_RESAVE}")

@@ -1,0 +1,137 @@
+"""Files and folders that data come from: regular, readable, and hashed a block at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from lipcert.errors import InputError
+
+HASHED_AT_ONCE = 1 << 20
+"""Bytes of a file in memory while it is hashed."""
+
+
+class Origin(Protocol):
+    """Where samples or labels came from."""
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """Name and size in bytes of each file, in an order of its own that does not change."""
+        ...
+
+    def digest(self) -> str:
+        """The sha256 of all that is there, in hex; damage that the format can tell is told."""
+        ...
+
+
+def _nothing_to_verify() -> None:
+    """For formats without checksums of their own."""
+
+
+@dataclass(frozen=True)
+class FileOrigin:
+    """One regular file of ``size`` bytes; ``verify`` checks the format's own checksums."""
+
+    path: Path
+    size: int
+    verify: Callable[[], None] = _nothing_to_verify
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        yield self.path.name, self.size
+
+    def digest(self) -> str:
+        self.verify()
+        return file_digest(self.path)
+
+
+@dataclass(frozen=True)
+class FolderOrigin:
+    """The files of a folder that are read; ``names`` are their paths in it, with ``/``."""
+
+    root: Path
+    names: Sequence[str]
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        for name in sorted(self.names):
+            yield name, regular_size(self.root / name, name)
+
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for name, size in self.sizes():
+            line = f"{name}\0{size}\0{file_digest(self.root / name)}\n"
+            total.update(line.encode("utf-8", "surrogateescape"))
+        return total.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryOrigin:
+    """Arrays that were given in memory, hashed by their bytes in row-major order."""
+
+    arrays: tuple[np.ndarray, ...]
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        return iter(())
+
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for array in self.arrays:
+            total.update(np.ascontiguousarray(array).data)
+        return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file in hex."""
+    total = hashlib.sha256()
+    with failures_told(path), path.open("rb") as stream:
+        while block := stream.read(HASHED_AT_ONCE):
+            total.update(block)
+    return total.hexdigest()
+
+
+def open_file(path: Path) -> tuple[BinaryIO, int]:
+    """A regular file that is not empty, open for reading, and its size in bytes.
+
+    Raises
+    ------
+    InputError : the file is not there, cannot be read, is empty, or is not a regular file.
+    """
+    with failures_told(path):
+        size = regular_size(path, path.name)
+        if size == 0:
+            raise InputError(path.name, "is empty (0 bytes)", "save the data again")
+        return path.open("rb"), size
+
+
+def regular_size(path: Path, place: str) -> int:
+    """The size of a regular file in bytes; anything else, which could block or have no end, no."""
+    with failures_told(path):
+        try:
+            status = path.stat()
+        except ValueError as error:
+            finding = f"cannot be a path ({error})"
+            raise InputError(repr(place), finding, "check the path") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(place, "is a folder", "name the data file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(place, "is not a regular file", "save the data in one")
+    return status.st_size
+
+
+@contextmanager
+def failures_told(path: Path) -> Iterator[None]:
+    """Whatever the system refuses for ``path``, as one sentence."""
+    place = path.name or str(path)
+    try:
+        yield
+    except FileNotFoundError:
+        finding = f"does not exist in {str(path.parent)!r}"
+        raise InputError(place, finding, "check the path") from None
+    except OSError as error:
+        finding = f"cannot be read ({error.strerror or error})"
+        raise InputError(place, finding, "check the path and its permissions") from None
