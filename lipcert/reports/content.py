@@ -167,6 +167,12 @@ def count_rows(certificates: Certificates) -> list[tuple[str, int, str, str]]:
     return [(label, count, f"{count}/{total}", percentage(count, total)) for label, count in counts]
 
 
+def count_titles(certificates: Certificates) -> tuple[str, str, str, str]:
+    """Heads over a label, a fraction, a percentage, and what the attack leaves."""
+    attacked = "" if certificates.attack is None else "attack leaves"
+    return "", "samples", "share", attacked
+
+
 def attacked_texts(certificates: Certificates) -> list[str]:
     """For every row of :func:`count_rows` what the attack leaves; "" where there was none."""
     total = certificates.samples
@@ -175,7 +181,7 @@ def attacked_texts(certificates: Certificates) -> list[str]:
         *(
             ""
             if entry.attacked is None
-            else f"attack leaves {entry.attacked}/{total}, {percentage_up(entry.attacked, total)}"
+            else f"≤ {entry.attacked}/{total}, {percentage_up(entry.attacked, total)}"
             for entry in certificates.certified
         ),
     ]

@@ -51,7 +51,7 @@ def certificate_table(certificates: Certificates) -> str:
     samples = plural(certificates.samples, "sample")
     return _figure(
         f"{certificates.bound.model} on {certificates.data}: {samples}, {certificates.norm}",
-        _table((), counts),
+        _table(content.count_titles(certificates), counts),
         _table((), [*content.radius_facts(certificates), *content.score_facts(certificates)]),
         certificate_statement(certificates),
         attack_note(certificates),

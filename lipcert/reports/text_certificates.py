@@ -26,9 +26,9 @@ COUNT_STYLES = (
     Style("bold", right=True),
     Style(right=True),
     Style("green"),
-    Style("dim", shrinks=1, wraps=True),
+    Style("dim"),
 )
-BAR = 24
+BAR, NARROW_BAR = 24, 12
 UNKNOWN, LOST = "░", "·"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -36,9 +36,10 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 def certificates_layout(certificates: Certificates) -> RenderableType:
     """The whole run."""
     total = certificates.samples
+    width = BAR if certificates.attack is None else NARROW_BAR
     left = [certificates.clean_correct, *(entry.attacked for entry in certificates.certified)]
     rows = [
-        (label, fraction, percent, bar(count, total, left=most), attacked)
+        (label, fraction, percent, bar(count, total, width, left=most), attacked)
         for (label, count, fraction, percent), most, attacked in zip(
             content.count_rows(certificates),
             left,
@@ -46,11 +47,13 @@ def certificates_layout(certificates: Certificates) -> RenderableType:
             strict=True,
         )
     ]
+    *heads, attacked = content.count_titles(certificates)
+    titles = (*heads, "", attacked) if attacked else ()
     what = f"on {printable(certificates.data)}, {plural(total, 'sample')}, {certificates.norm}"
     return Group(
         title(certificates.bound.model, what),
         "",
-        grid((), rows, COUNT_STYLES),
+        grid(titles, rows, COUNT_STYLES),
         "",
         facts([*content.radius_facts(certificates), *content.score_facts(certificates)]),
         "",

@@ -102,13 +102,12 @@ def test_processes_need_files(data: Path) -> None:
 
 def test_interrupted_and_resumed(data: Path, tmp_path: Path, expected: Certificates) -> None:
     journal = tmp_path / "run.journal"
-    steps = []
+    stops = [0.0]
 
     def interrupt(what: str, fraction: float) -> None:
-        if what == "certifying":
-            steps.append(fraction)
-            if len(steps) % 3 == 0:
-                raise KeyboardInterrupt
+        if what == "certifying" and stops[-1] + 0.3 < fraction < 1.0:
+            stops.append(fraction)
+            raise KeyboardInterrupt
 
     found = None
     for _ in range(10):
@@ -117,7 +116,7 @@ def test_interrupted_and_resumed(data: Path, tmp_path: Path, expected: Certifica
             break
         except KeyboardInterrupt:
             continue
-    assert found is not None and len(steps) > 8
+    assert found is not None and len(stops) == 3
     assert_same(found, expected)
     assert found.largest_deviation == expected.largest_deviation
     assert found.bound.value == expected.bound.value

@@ -64,7 +64,7 @@ def _judged(
         client.submit(judge_shard, name, shared, shard, pure=False, priority=-shard.start)
         for shard in shards
     ]
-    for future in distributed.as_completed(futures):
+    for future in distributed.as_completed(futures, loop=client.loop):
         if future.status == "cancelled" or future.status == "lost":
             continue
         yield future.result()
