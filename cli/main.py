@@ -26,6 +26,11 @@ COMMANDS = {
         "certify_command",
         "Certify predictions on a data set against perturbations.",
     ),
+    "report": Entry(
+        f"{__package__}.report_command",
+        "report_command",
+        "Lay out a JSON result of certify as HTML or Markdown.",
+    ),
     "completion": Entry(
         f"{__package__}.completion_command",
         "completion_command",

@@ -3,9 +3,11 @@
 Every module of this folder that registers a format is imported here; none of them loads torch.
 """
 
+import lipcert.reports.html.page
 import lipcert.reports.json_certificates
 import lipcert.reports.json_format
 import lipcert.reports.markdown
+import lipcert.reports.markdown_certificates
 import lipcert.reports.text  # noqa: F401
 from lipcert.reports.formats import FORMATS, Format, formats_of, render
 

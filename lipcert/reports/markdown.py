@@ -9,9 +9,6 @@ from lipcert.reports import content
 from lipcert.reports.formats import renders
 from lipcert.reports.numbers import HEADLINE, TABLE, at_most
 from lipcert.reports.words import (
-    certificate_statement,
-    disagreement_note,
-    plural,
     printable,
     semantics_of,
     statement,
@@ -20,7 +17,6 @@ from lipcert.reports.words import (
 
 if TYPE_CHECKING:
     from lipcert.bounds.result import LipschitzBound
-    from lipcert.certification.result import Certificates
     from lipcert.inspection import Inspection
 
 ESCAPED = str.maketrans({c: f"\\{c}" for c in "\\`*[]<>|~#"})
@@ -82,26 +78,6 @@ def _pairs(bound: LipschitzBound) -> str:
     heads = ("", *map(str, range(len(rows))))
     title = f"{bound.norm} constants of the differences of two outputs:"
     return f"{title}\n\n{table(heads, rows, right=set(range(len(heads))))}"
-
-
-@renders("markdown", "Certificates")
-def certificates_markdown(certificates: Certificates) -> str:
-    """Counts for every ε, statistics of the radii, and what is proved."""
-    counts = [
-        (label, fraction, percent)
-        for label, _, fraction, percent in content.count_rows(certificates)
-    ]
-    normalization = content.normalization_text(certificates)
-    return document(
-        f"### {code(certificates.bound.model)} on {code(certificates.data)}: "
-        f"{plural(certificates.samples, 'sample')}, {certificates.norm}",
-        table(("", "samples", "share"), counts, right={1, 2}),
-        fact_table(content.radius_facts(certificates)),
-        certificate_statement(certificates),
-        disagreement_note(certificates),
-        f"Normalisation inside the certified map: {normalization}." if normalization else "",
-        content.certificates_provenance(certificates),
-    )
 
 
 def document(*parts: str) -> str:

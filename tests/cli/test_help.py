@@ -14,7 +14,7 @@ from lipcert_cli.values import METHOD_NAMES
 
 from lipcert.bounds import METHODS
 from lipcert.conic.solvers import SOLVERS
-from lipcert.reports import FORMATS
+from lipcert.reports import formats_of
 from lipcert.spectral import NORMS
 from lipcert.spectral.eigenvalues import EIGENVALUE_BOUNDS
 from lipcert.versions import versions
@@ -59,7 +59,7 @@ def test_the_names_in_help_are_those_of_the_registries() -> None:
         *SPECTRAL_NAMES,
         *SOLVER_NAMES,
         *DEVICE_NAMES,
-        *FORMATS,
+        *formats_of("LipschitzBound"),
     ):
         assert name in help
 

@@ -6,7 +6,15 @@ import math
 from dataclasses import dataclass
 
 from lipcert.reports.html.record import Record
-from lipcert.reports.html.scale import SIZES, Size, Tick, apart, number_ticks, round_steps
+from lipcert.reports.html.scale import (
+    SIZES,
+    Size,
+    Tick,
+    apart,
+    level_ticks,
+    number_ticks,
+    round_steps,
+)
 
 GAP = 1.0
 """Pixels between two bars."""
@@ -26,7 +34,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Everything that is drawn, in pixels; ``median`` is where the median lies, if it is there."""
+    """Everything that is drawn, in pixels; ``marks`` has the median, too, where it is in range."""
 
     size: Size
     across: tuple[Tick, ...]
@@ -51,16 +59,18 @@ def _chart(record: Record, size: Size) -> BarChart:
             height = max(size.ground - y(count), LEAST)
             top, width = round(size.ground - height, 1), max(x(right) - x(left) - GAP, 0.5)
             bars.append(Bar(x(left), top, round(width, 1), round(height, 1)))
-    inside = sorted({level.eps: level.text for level in record.levels}.items())
-    marks = [Tick(x(eps), text) for eps, text in inside if eps <= x.high]
     median = record.radii.median
+    middle = x(median) if math.isfinite(median) and 0.0 < median <= x.high else None
+    labels = level_ticks(x, record.levels)
+    if middle is not None:
+        labels.append(Tick(middle, "median"))
     return BarChart(
         size,
-        number_ticks(x, 8 if size.width > 500 else 4),
+        number_ticks(x, 10 if size.width > 500 else 4),
         number_ticks(y, 5, whole=True),
         tuple(bars),
-        apart(marks),
-        x(median) if math.isfinite(median) and 0.0 < median <= x.high else None,
+        apart(labels),
+        middle,
     )
 
 

@@ -16,6 +16,7 @@ from lipcert.reports.html.scale import (
     Size,
     Tick,
     apart,
+    level_ticks,
     number_ticks,
     percent_ticks,
 )
@@ -77,7 +78,7 @@ def _chart(record: Record, size: Size) -> CurveChart:
     below, above = _before(low), _after(high)
     return CurveChart(
         size,
-        number_ticks(x, 8 if size.width > 500 else 4),
+        number_ticks(x, 10 if size.width > 500 else 4),
         percent_ticks(y),
         path(below),
         _closed([*below, (below[-1][0], size.ground), (below[0][0], size.ground)]),
@@ -129,7 +130,7 @@ def _closed(corners: list[Point]) -> str:
 
 def _marks(record: Record, x: Scale, y: Scale) -> tuple[Mark, ...]:
     levels = {level.eps: level for level in sorted(record.levels, key=lambda item: item.eps)}
-    labels = apart([Tick(x(level.eps), level.text) for level in levels.values()])
+    labels = apart(level_ticks(x, levels.values()))
     total = record.samples
     return tuple(
         Mark(
@@ -152,8 +153,9 @@ def _leader(low: list[Point], high: list[Point], size: Size) -> Leader | None:
         return None
     end = (high[widest][0], round((high[widest][1] + low[widest][1]) / 2, 1))
     width = len(TRUTH) * CHARACTER
-    left, height = round(size.width - size.right - width, 1), size.top + 2.0 * LINE
-    if _height(high, left - LINE) > height + LINE and end[0] < left - LINE:
+    left = round(min(end[0] + 2.5 * LINE, size.width - size.right - width), 1)
+    height = round(_height(high, left - LINE) - LINE, 1)
+    if height > size.top + LINE and end[0] < left - LINE:
         return Leader((left, height), (left - 6, height - 4), end)
     left, height = size.left + 14.0, size.ground - 2.0 * LINE
     if _height(low, left + width + LINE) < height - 2 * LINE:

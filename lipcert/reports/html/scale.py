@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from lipcert.reports.html.record import Level
 
 CHARACTER = 7.4
 """Width of a character of a chart's text, about."""
@@ -63,6 +66,8 @@ class Tick:
 
     at: float
     label: str
+    short: str = ""
+    """The label where the other one does not fit."""
 
 
 def round_steps(top: float, most: int, *, whole: bool = False) -> list[float]:
@@ -85,7 +90,8 @@ def number_ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick,
     digits = f"{steps[1]:e}" if len(steps) > 1 else "0e0"
     power = int(digits.partition("e")[2])
     if -4 <= power < 6:
-        return tuple(Tick(scale(step), f"{step:.{max(0, -power)}f}") for step in steps)
+        places = max(0, -power)
+        return tuple(Tick(scale(step), f"{step:.{places}f}" if step else "0") for step in steps)
     return tuple(Tick(scale(step), f"{step:.3g}") for step in steps)
 
 
@@ -94,10 +100,17 @@ def percent_ticks(scale: Scale) -> tuple[Tick, ...]:
     return tuple(Tick(scale(quarter / 4), f"{25 * quarter} %") for quarter in range(5))
 
 
-def apart(ticks: list[Tick], prefix: str = "ε = ") -> tuple[Tick, ...]:
+def level_ticks(scale: Scale, levels: Iterable[Level]) -> list[Tick]:
+    """The ε of a run, each once, as far as the axis reaches."""
+    texts = {level.eps: level.text for level in levels if level.eps <= scale.high}
+    return [Tick(scale(eps), f"ε = {text}", text) for eps, text in sorted(texts.items())]
+
+
+def apart(ticks: list[Tick]) -> tuple[Tick, ...]:
     """Labels that do not run into each other: short ones where long ones would, else none."""
-    long = [Tick(tick.at, prefix + tick.label) for tick in ticks]
-    shown = long if _free(long) == long else _free(ticks)
+    shown = _free(ticks)
+    if len(shown) < len(ticks):
+        shown = _free([Tick(tick.at, tick.short or tick.label) for tick in ticks])
     kept = {tick.at: tick for tick in shown}
     return tuple(kept.get(tick.at, Tick(tick.at, "")) for tick in ticks)
 
@@ -109,5 +122,5 @@ def _free(ticks: list[Tick]) -> list[Tick]:
         half = len(tick.label) * CHARACTER / 2
         if tick.at - half > taken:
             shown.append(tick)
-            taken = tick.at + half + CHARACTER
+            taken = tick.at + half + CHARACTER / 2
     return shown
