@@ -15,12 +15,12 @@ from lipcert.certification.shards import Shard, ShardResult, shards_of
 from lipcert.certification.task import DataSource, Task
 from lipcert.certifying.settings import Settings
 from lipcert.errors import InputError
-from lipcert.graph import Graph
+from lipcert.graph import Affine, Graph
 from lipcert.versions import versions
 
 AUTO = "auto"
-MANY, MANY_ATTACKED = 16384, 1024
-"""Samples from which "auto" takes processes, without and with an attack."""
+WORTH_PROCESSES = 5e10
+"""Multiplications from which "auto" takes processes: some ten times what starting them costs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +75,20 @@ class Work:
             if count < 0:
                 raise InputError("--workers", f"{count} is not a number of processes")
             return count
-        many = MANY if self.settings.attack is None else MANY_ATTACKED
-        small = len(self.dataset) < many or self.settings.rules.device != "cpu"
-        return 0 if small or self.source is None or isinstance(self.deployed, bytes) else _cores()
+        in_files = self.source is not None and isinstance(self.deployed, str)
+        large = self._multiplications() > WORTH_PROCESSES and self.settings.rules.device == "cpu"
+        return _cores() if large and in_files else 0
+
+    def _multiplications(self) -> float:
+        """Those of all evaluations, roughly: a gradient costs three."""
+        one = sum(
+            node.operation.operator.cost
+            for node in self.graph.nodes
+            if isinstance(node.operation, Affine)
+        )
+        attack = self.settings.attack
+        steps = 0 if attack is None else attack.steps * attack.restarts * len(self.settings.eps)
+        return one * len(self.dataset) * (1 + 3 * steps)
 
     def _task(self, option: str) -> Task:
         if self.source is None or isinstance(self.deployed, bytes):
