@@ -31,6 +31,21 @@ COMMANDS = {
         "report_command",
         "Lay out a JSON result of certify as HTML or Markdown.",
     ),
+    "gate": Entry(
+        f"{__package__}.gate_command",
+        "gate_command",
+        "Hold models to the conditions in lipcert.toml.",
+    ),
+    "compare": Entry(
+        f"{__package__}.compare_command",
+        "compare_command",
+        "Compare two results in exact counts.",
+    ),
+    "config": Entry(
+        f"{__package__}.config_command",
+        "config_command",
+        "Show the configuration in force.",
+    ),
     "completion": Entry(
         f"{__package__}.completion_command",
         "completion_command",

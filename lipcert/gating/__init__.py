@@ -1,1 +1,4 @@
-"""The gate: conditions on certificates that a CI job must meet."""
+"""The gate: conditions on models, their exact counts, and comparison with what was before.
+
+Nothing here imports torch or onnx before a check is run.
+"""

@@ -3,11 +3,19 @@
 Every module of this folder that registers a format is imported here; none of them loads torch.
 """
 
+import lipcert.reports.compare_layout
+import lipcert.reports.compare_rows
+import lipcert.reports.gate_github
+import lipcert.reports.gate_json
+import lipcert.reports.gate_markdown
+import lipcert.reports.gate_text
 import lipcert.reports.html.page
 import lipcert.reports.json_certificates
 import lipcert.reports.json_format
+import lipcert.reports.junit
 import lipcert.reports.markdown
 import lipcert.reports.markdown_certificates
+import lipcert.reports.sarif
 import lipcert.reports.text  # noqa: F401
 from lipcert.reports.formats import FORMATS, Format, formats_of, render
 
