@@ -15,11 +15,9 @@ import torch
 from common import dev_folder, median_seconds, save
 
 import lipcert
-from lipcert.certification.certificates import Judge
-from lipcert.certification.data import load_dataset
-from lipcert.certification.evaluation import RoundedEvaluator
-from lipcert.certification.runtime import Runtime
-from lipcert.head import logits_of
+from lipcert.certification.data import open_dataset
+from lipcert.certification.shards import shards_of
+from lipcert.certification.task import Rules
 
 PAIRS = [
     ("mnist-net_256x2.onnx", "mnist_784x1_unit.npz"),
@@ -33,19 +31,15 @@ PAIRS = [
 def certify_against_inference(model: str, data: str) -> dict[str, object]:
     """Time per data set of bare inference and of certification once the bound is known."""
     path = dev_folder() / "models" / model
-    dataset = load_dataset(dev_folder() / "data" / data)
+    dataset = open_dataset(dev_folder() / "data" / data)
     graph = lipcert.load(path)
-    x = dataset.x.reshape(-1, *graph.sample_shape)
+    x = dataset.read(0, len(dataset)).reshape(-1, *graph.sample_shape)
     start = time.perf_counter()
     result = lipcert.certify(path, dev_folder() / "data" / data, eps=[0.1])
     total = time.perf_counter() - start
-    judge = Judge(
-        RoundedEvaluator(graph),
-        logits_of(graph),
-        np.asarray(result.bound.pairwise),
-        Runtime(graph, str(path), output=graph.file_output),
-        lambda raw: raw,
-    )
+    rules = Rules("l2", (0.1,), None, None, None)
+    judge = rules.judge_of(graph, str(path), dataset, np.asarray(result.bound.pairwise))
+    shards = shards_of(len(dataset))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name, batch = session.get_inputs()[0].name, session.get_inputs()[0].shape[0]
     size = batch if isinstance(batch, int) else len(x)
@@ -55,12 +49,12 @@ def certify_against_inference(model: str, data: str) -> dict[str, object]:
             session.run(None, {name: x[first : first + size]})
 
     inference = median_seconds(infer, 7)
-    certified = median_seconds(lambda: judge.judge(x, dataset.y), 7)
+    certified = median_seconds(lambda: [judge.run(shard) for shard in shards], 7)
     return {
         "model": model,
         "samples": len(x),
         "inference ms": 1e3 * inference,
-        "certify ms (beyond start-up)": 1e3 * certified,
+        "certify ms (streamed, beyond start-up)": 1e3 * certified,
         "ratio": certified / inference,
         "whole call s": total,
     }
@@ -86,7 +80,7 @@ def main() -> None:
         "model",
         "samples",
         "inference ms",
-        "certify ms (beyond start-up)",
+        "certify ms (streamed, beyond start-up)",
         "ratio",
         "whole call s",
         "bare python s",
