@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lipcert.bounds.result import LipschitzBound, Obstacle
-from lipcert.certification.result import Certificates, CertifiedAt
+from lipcert.certification.attack import AttackSettings
+from lipcert.certification.result import Certificates, CertifiedAt, Example
 from lipcert.inspection import Factor, Inspection, Layer
 
 VERSIONS = {"python": "3.11.7", "lipcert": "0.1.0", "torch": "2.13.0"}
@@ -107,4 +108,21 @@ def inspection() -> Inspection:
     )
     return Inspection(
         "net.onnx", DIGEST, 17, (1, 1, 28, 28), (1, 10), "l2", layers, factors, (), 6.7740003388
+    )
+
+
+@pytest.fixture
+def attacked(certificates: Certificates, inspection: Inspection) -> Certificates:
+    """Everything that a result can tell: an attack, images, layers, and the command."""
+    pixels = np.linspace(0.0, 1.0, 64).reshape(1, 8, 8)
+    counts = zip(certificates.certified, (6, 3, 0), strict=True)
+    return replace(
+        certificates,
+        certified=tuple(replace(entry, attacked=count) for entry, count in counts),
+        adversarial=np.array([0.25, 0.51, 0.6, 0.45, 0.2, 0.75, 0.0]),
+        attack=AttackSettings(),
+        worst=(Example(4, 1, 1, 0.123456789, pixels), Example(0, 0, 0, 0.2, pixels)),
+        best=(Example(5, 2, 2, 0.75, pixels),),
+        layers=inspection.layers,
+        command="lipcert certify net.onnx 'my digits.npz' --eps 36/255 --eps 0.5 --eps 9 --attack",
     )

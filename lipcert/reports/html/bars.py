@@ -69,7 +69,7 @@ def _chart(record: Record, size: Size) -> BarChart:
         number_ticks(x, 10 if size.width > 500 else 4),
         number_ticks(y, 5, whole=True),
         tuple(bars),
-        apart(labels),
+        apart(labels, size),
         middle,
     )
 

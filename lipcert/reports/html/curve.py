@@ -29,10 +29,9 @@ LINE = 22
 
 @dataclass(frozen=True)
 class Mark:
-    """An ε of the run: its place, its label, and the heights of the two curves there."""
+    """An ε of the run: its mark and label, and the heights of the two curves there."""
 
-    at: float
-    label: str
+    tick: Tick
     certified: float
     attacked: float | None
 
@@ -84,7 +83,7 @@ def _chart(record: Record, size: Size) -> CurveChart:
         _closed([*below, (below[-1][0], size.ground), (below[0][0], size.ground)]),
         path(above),
         _closed([*above, *reversed(below)]) if above else "",
-        _marks(record, x, y),
+        _marks(record, x, y, size),
         _leader(low, high, size) if high else None,
     )
 
@@ -128,14 +127,13 @@ def _closed(corners: list[Point]) -> str:
     return path(corners) + "Z"
 
 
-def _marks(record: Record, x: Scale, y: Scale) -> tuple[Mark, ...]:
+def _marks(record: Record, x: Scale, y: Scale, size: Size) -> tuple[Mark, ...]:
     levels = {level.eps: level for level in sorted(record.levels, key=lambda item: item.eps)}
-    labels = apart(level_ticks(x, levels.values()))
+    labels = apart(level_ticks(x, levels.values()), size)
     total = record.samples
     return tuple(
         Mark(
-            label.at,
-            label.label,
+            label,
             y(level.certified / total),
             None if level.attacked is None else y(level.attacked / total),
         )

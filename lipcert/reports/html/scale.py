@@ -68,6 +68,8 @@ class Tick:
     label: str
     short: str = ""
     """The label where the other one does not fit."""
+    middle: float = 0.0
+    """Where the middle of the label lies: at the mark, but on the paper."""
 
 
 def round_steps(top: float, most: int, *, whole: bool = False) -> list[float]:
@@ -106,21 +108,24 @@ def level_ticks(scale: Scale, levels: Iterable[Level]) -> list[Tick]:
     return [Tick(scale(eps), f"ε = {text}", text) for eps, text in sorted(texts.items())]
 
 
-def apart(ticks: list[Tick]) -> tuple[Tick, ...]:
-    """Labels that do not run into each other: short ones where long ones would, else none."""
-    shown = _free(ticks)
+def apart(ticks: list[Tick], size: Size) -> tuple[Tick, ...]:
+    """Labels that do not run into each other or off the paper: short ones where long ones would,
+    else none.
+    """
+    shown = _free(ticks, size.width)
     if len(shown) < len(ticks):
-        shown = _free([Tick(tick.at, tick.short or tick.label) for tick in ticks])
+        shown = _free([Tick(tick.at, tick.short or tick.label) for tick in ticks], size.width)
     kept = {tick.at: tick for tick in shown}
     return tuple(kept.get(tick.at, Tick(tick.at, "")) for tick in ticks)
 
 
-def _free(ticks: list[Tick]) -> list[Tick]:
+def _free(ticks: list[Tick], width: int) -> list[Tick]:
     shown: list[Tick] = []
     taken = -math.inf
     for tick in sorted(ticks, key=lambda tick: tick.at):
         half = len(tick.label) * CHARACTER / 2
-        if tick.at - half > taken:
-            shown.append(tick)
-            taken = tick.at + half + CHARACTER / 2
+        middle = round(min(max(tick.at, half), width - half), 1)
+        if middle - half > taken and 2 * half <= width:
+            shown.append(Tick(tick.at, tick.label, middle=middle))
+            taken = middle + half + CHARACTER / 2
     return shown
