@@ -123,6 +123,13 @@ def regular_size(path: Path, place: str) -> int:
     return status.st_size
 
 
+def check_inside(root: Path, name: str) -> None:
+    """Refuse what a symbolic link leads out of the folder ``root``."""
+    if not (root / name).resolve().is_relative_to(root.resolve()):
+        finding = "is a link that leads out of the data folder"
+        raise InputError(name, finding, "copy what it points to into the folder")
+
+
 @contextmanager
 def failures_told(path: Path) -> Iterator[None]:
     """Whatever the system refuses for ``path``, as one sentence."""

@@ -18,7 +18,7 @@ from typing import overload
 
 import numpy as np
 
-from lipcert.certification.data.files import FolderOrigin
+from lipcert.certification.data.files import FolderOrigin, check_inside
 from lipcert.certification.data.formats import (
     FORMATS,
     MAX_SAMPLE_BYTES,
@@ -158,7 +158,7 @@ def _class_folders(root: Path) -> list[str]:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                _check_inside(root, entry)
+                check_inside(root, entry.name)
                 folders.append(entry.name)
             elif Path(entry.name).suffix.lower() in SUFFIXES:
                 raise InputError(root.name, f"holds {entry.name[:80]!r} in no class", _IMAGES)
@@ -188,7 +188,8 @@ def _image_names(root: Path, folder: str) -> list[str]:
                 if entry.name.startswith(".") or entry.name.lower() in LITTER:
                     continue
                 name = f"{folder}/{entry.name}"
-                _check_inside(root, entry)
+                if entry.is_symlink():
+                    check_inside(root, name)
                 if Path(entry.name).suffix.lower() not in SUFFIXES or not entry.is_file():
                     kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
                     finding = f"is not an image file ({kinds})"
@@ -198,10 +199,3 @@ def _image_names(root: Path, folder: str) -> list[str]:
         finding = f"cannot be read ({error.strerror or error})"
         raise InputError(folder, finding, "check the path and its permissions") from None
     return sorted(names)
-
-
-def _check_inside(root: Path, entry: os.DirEntry[str]) -> None:
-    """Refuse a symbolic link that leaves the folder."""
-    if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root.resolve()):
-        finding = "is a link that leads out of the data folder"
-        raise InputError(entry.name, finding, "copy what it points to into the folder")

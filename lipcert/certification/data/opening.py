@@ -89,7 +89,11 @@ def dataset_of_arrays(x: np.ndarray, y: np.ndarray) -> Dataset:
 def _opened(request: Request) -> Opened:
     """What the format of a path finds in it."""
     with failures_told(request.path):
-        return _format_of(request.path).open(request)
+        try:
+            return _format_of(request.path).open(request)
+        except MemoryError:
+            finding = "needs more memory to be opened than there is"
+            raise InputError(request.path.name, finding, "keep fewer samples") from None
 
 
 def _format_of(path: Path) -> Format:
