@@ -50,9 +50,9 @@ def _annotation(result: GateResult, found: CheckResult, verdict: Verdict) -> str
     return command(
         "error",
         "\n".join(map(printable, lines)),
-        file=result.uri,
+        file=printable(result.uri),
         line=str(found.check.line),
-        title=f"lipcert gate {word}: {found.check.name}",
+        title=printable(f"lipcert gate {word}: {found.check.name}"),
     )
 
 
