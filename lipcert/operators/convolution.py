@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +64,8 @@ class Convolution(LinearOperator):
         self.out_shape = (lead, weight.shape[0], *self.out_spatial)
 
     def apply(self, x: Tensor) -> Tensor:
-        return self._apply(x, self.weight)
+        image: Tensor = _DifferentiatedByAdjoint.apply(x, self)  # type: ignore[no-untyped-call]
+        return image
 
     def adjoint(self, y: Tensor) -> Tensor:
         return self._adjoint(y, self.weight)
@@ -168,6 +170,27 @@ class Convolution(LinearOperator):
     @property
     def device(self) -> torch.device:
         return self.weight.device
+
+
+class _DifferentiatedByAdjoint(torch.autograd.Function):
+    """A convolution whose gradient is its adjoint: several times faster than through patches."""
+
+    @staticmethod
+    def forward(x: Tensor, operator: Convolution) -> Tensor:
+        return operator._apply(x, operator.weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Convolution], output: Tensor) -> None:
+        ctx.operator = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        return ctx.operator.adjoint(cotangent), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        image: Tensor = ctx.operator.apply(tangent)
+        return image
 
 
 def _last_axis_first(pads: list[int]) -> list[int]:

@@ -78,6 +78,24 @@ def test_adjoint_is_the_transpose(kind: type[LinearOperator]) -> None:
         np.testing.assert_array_equal(matrix_of(transpose(operator)), definition(operator).T)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_derivatives_are_the_operator_and_its_adjoint(kind: type[LinearOperator]) -> None:
+    """Whatever way ``apply`` takes, autograd's gradient is Aᵀy and its tangent At."""
+    for seed in SEEDS:
+        operator = made(kind, seed)
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randint(-4, 5, (3, *operator.in_shape), generator=generator).double()
+        y = torch.randint(-4, 5, (3, *operator.out_shape), generator=generator).double()
+        image, pull = torch.func.vjp(operator.apply, x)
+        assert torch.equal(image, operator.apply(x))
+        assert torch.equal(pull(y)[0], operator.adjoint(y)), (operator, seed)
+        _, along = torch.func.jvp(operator.apply, (x,), (2.0 * x,))
+        assert torch.equal(along, operator.apply(2.0 * x)), (operator, seed)
+        leaf = x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad((operator.apply(leaf) * y).sum(), leaf)
+        assert torch.equal(gradient, operator.adjoint(y)), (operator, seed)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_norm_is_never_below_the_matrix(kind: type[LinearOperator], norm: str) -> None:
