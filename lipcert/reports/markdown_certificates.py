@@ -10,7 +10,7 @@ from lipcert.reports.html import sentences, tables
 from lipcert.reports.html.record import Record, record_of
 from lipcert.reports.html.tables import Table, level_label
 from lipcert.reports.markdown import code, document, escaped, fact_table, table
-from lipcert.reports.numbers import HEADLINE, at_least, at_most, percentage
+from lipcert.reports.numbers import HEADLINE, at_least, at_most, percentage, percentage_up
 from lipcert.reports.words import plural
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _counts(record: Record) -> str:
 def _attacked(count: int | None, total: int) -> tuple[str, str]:
     if count is None:
         return "", ""
-    return f"{count}/{total}", sentences.percentage_up(count, total)
+    return f"{count}/{total}", percentage_up(count, total)
 
 
 def _facts(record: Record) -> Iterator[Fact]:

@@ -248,6 +248,29 @@ def test_no_width_needs_scrolling_to_the_side(look: Look, page: str, width: int)
         assert seen["chart"] == 0
 
 
+def test_paper_cuts_nothing_off(look: Look, page: str) -> None:
+    """The rules for print, shown on a frame as wide as A4 between its margins."""
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert style
+    printed = style[1].replace("@media print", "@media all").replace("@media screen", "@media tty")
+    page = page.replace(style[1], printed).replace(digest(style[1]), digest(printed))
+    probe = """
+    seen.cut = Array.from(document.querySelectorAll("td, th, svg, img, code"))
+      .filter((e) => e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.outerHTML);
+    seen.hidden = ["nav", ".skip", "details", ".copy button"]
+      .filter((name) => getComputedStyle(document.querySelector(name) || document.head)
+        .display !== "none");
+    seen.ink = [getComputedStyle(document.body).color,
+      getComputedStyle(document.body).backgroundColor];
+    seen.widths = Array.from(document.querySelectorAll("svg.chart"),
+      (e) => e.getBoundingClientRect().width > 500);
+    """
+    seen = look(page, probe, width=673, scheme=DARK)
+    assert seen["cut"] == seen["hidden"] == seen["errors"] == []
+    assert seen["ink"] == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    assert seen["widths"] == [True, False, True, False]
+
+
 def test_long_names_do_not_widen_the_page(look: Look, attacked: Any) -> None:
     from dataclasses import replace
 

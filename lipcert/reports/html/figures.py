@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lipcert.reports.html.record import Level, Record
-from lipcert.reports.html.sentences import percentage_up, radius_text
+from lipcert.reports.html.sentences import radius_text
 from lipcert.reports.html.tables import level_label
-from lipcert.reports.numbers import HEADLINE, at_most, percentage
+from lipcert.reports.numbers import HEADLINE, at_most, percentage, percentage_up
+from lipcert.reports.words import ITSELF
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ def figures(record: Record) -> tuple[Figure, ...]:
         radius_text(record.radii.median),
         (f"{record.norm} norm; a wrong prediction counts as 0",),
     )
-    remark = "the constant itself, up to rounding" if record.bound.exact else f"{record.method}"
+    how = ITSELF if record.bound.exact else f"method {record.method}"
     bound = Figure(
         "Lipschitz constant ≤",
         at_most(record.bound.value, HEADLINE),
-        (f"of the logits, {record.norm} norm, by {remark}",),
+        (f"of the logits, {record.norm} norm: {how}",),
     )
     return (clean, *(_level(level, total) for level in record.levels), median, bound)
 

@@ -11,12 +11,6 @@ from lipcert.reports.words import SEMANTICS, plural
 OWN_UNITS = "the data's own units"
 
 
-def percentage_up(count: int, total: int) -> str:
-    """``count / total`` in percent, rounded upward to a tenth: 0.0 % means none of them."""
-    tenths = -(-1000 * count // total)
-    return f"{tenths // 10}.{tenths % 10} %"
-
-
 def radius_text(value: float) -> str:
     """A radius, rounded downward."""
     return at_least(value, RADIUS)
@@ -39,12 +33,19 @@ def attacked(record: Record) -> str:
     """What the attack was, and what its counts mean; "" without one."""
     if record.attack is None:
         return ""
-    settings = ", ".join(f"{label} {value}" for label, value in record.attack.settings)
+    settings = ", ".join(_setting(*setting) for setting in record.attack.settings)
     return (
-        f"Attacked by {record.attack.name} ({settings}). Each sample that it changes is a "
+        f"Attacked by {record.attack.name.upper()} ({settings}). Each sample that it changes is a "
         "counterexample, so what it leaves is an upper bound: "
         "certified accuracy ≤ true robust accuracy ≤ attacked accuracy."
     )
+
+
+def _setting(label: str, value: str) -> str:
+    """``3 restarts``, ``seed 0``."""
+    if label.endswith("s") and value.isdecimal():
+        return plural(int(value), label.removesuffix("s"))
+    return f"{label} {value}"
 
 
 def observed(record: Record) -> Iterator[str]:
