@@ -161,6 +161,7 @@ def test_what_is_no_object(value: object) -> None:
         (("worst", 0, "image"), "data:image/svg+xml;base64,AAAA", "not a small PNG image"),
         (("worst", 0, "index"), 2**70, "whole number of this size"),
         (("input_range",), [0, 1, 2], "not a list of two numbers"),
+        (("curve",), [0] * 100_001, "has 100001 values, more than any result has"),
         (("bound", "exact"), 1, "is 1, not true or false"),
         (("model",), "x" * 500, ""),
         (("model",), ["x"], "is a list, not a string"),

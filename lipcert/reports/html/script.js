@@ -7,7 +7,7 @@ const words = new Intl.Collator("en", { numeric: true });
 function comparison(kind, column) {
   const cell = (row) => row.cells[column];
   if (kind === "number") {
-    const value = (row) => Number(cell(row).dataset.value ?? NaN);
+    const value = (row) => Number(cell(row).dataset.value ?? cell(row).textContent);
     return (a, b) => (value(a) > value(b)) - (value(a) < value(b));
   }
   return (a, b) => words.compare(cell(a).textContent, cell(b).textContent);

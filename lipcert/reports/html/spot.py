@@ -15,6 +15,8 @@ Read = TypeVar("Read")
 REMEDY = "write it anew with lipcert certify --report json=FILE"
 MOST = 1 << 62
 """Largest count that is taken for one."""
+MOST_ROWS = 100_000
+"""Values of the longest list that is read: no result has as many."""
 SHOWN = 40
 """Characters of a wrong value that an error shows."""
 
@@ -40,6 +42,8 @@ class Spot:
         """The values of a list."""
         if not isinstance(self.value, list):
             self.refuse("a list")
+        if len(self.value) > MOST_ROWS:
+            self.contradict(f"has {len(self.value)} values, more than any result has")
         return [
             Spot(item, self.file, f"{self.path}[{index}]") for index, item in enumerate(self.value)
         ]

@@ -23,8 +23,9 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """The value in the language of the page's script."""
-        return str(self.value).replace("inf", "Infinity")
+        """The value in the language of the page's script; "" where the text is just that."""
+        key = str(self.value).replace("inf", "Infinity")
+        return "" if key == self.text else key
 
 
 @dataclass(frozen=True)
