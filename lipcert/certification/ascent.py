@@ -19,6 +19,8 @@ from lipcert.certification.margins import ANY_RIVAL, Climb, Margins, Samples
 ENOUGH = 4e-6
 """A lead above this multiple of the largest logit is more than float32 rounding."""
 MOMENTUM = 0.75
+CHANGE, FINEST = 0.3, 2e-4
+"""Relative change of a ball at the first and at the last step of the search for the smallest."""
 STALLED = 0.75
 """Share of steps that must rise for the step's size to stay."""
 
@@ -161,7 +163,7 @@ def approach(
     found, radius = delta.clone(), best
     for step in range(steps):
         fall = 0.5 * (1.0 + math.cos(math.pi * step / steps))
-        change, length = 1e-4 + 0.05 * fall, 0.005 + stride * fall
+        change, length = FINEST + CHANGE * fall, FINEST + stride * fall
         climb = margins.climb(samples.centre + delta, samples.labels, rivals)
         size = ball.size(delta)
         crossed = climb.excess > 0.0

@@ -26,6 +26,8 @@ BLOCK_ELEMENTS = 1 << 22
 """Most elements of the samples attacked at once."""
 REACH = 16.0
 """The search for the smallest perturbation goes up to this multiple of the largest ε."""
+STRIDE = 0.6
+"""First steps of that search, relative to the size reached."""
 REFINEMENT = 0.4
 """Share of the steps that follow a success, to make it smaller."""
 FLOAT32_ROUNDING = 2.0**-24
@@ -182,7 +184,7 @@ class Attacker:
                 rivals[:, run],
                 steps=self._settings.steps,
                 limit=REACH * self._eps[-1],
-                stride=1.0,
+                stride=STRIDE,
                 key=(0, run),
             )
             smaller = sizes < best
@@ -245,7 +247,7 @@ class Attacker:
             everyone(part),
             steps=max(1, round(REFINEMENT * self._settings.steps)),
             limit=REACH * self._eps[-1],
-            stride=0.2,
+            stride=0.5 * STRIDE,
             key=(1 + place, self._settings.restarts + 1),
         )
         smaller = torch.isfinite(sizes)
