@@ -102,7 +102,8 @@ def kind_of(kind: Any) -> str:
         return "number"
     if types.is_struct(kind):
         index = kind.get_field_index("bytes")
-        return "image" if index >= 0 and _is_bytes(types, kind.field(index).type) else ""
+        held = kind.field(index).type if index >= 0 else None
+        return "image" if held and (_is_bytes(types, held) or types.is_null(held)) else ""
     if _is_bytes(types, kind):
         return "image"
     if not _is_list(types, kind):

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lipcert.certification.data.arrow import choose, labels_of, samples_of
+from lipcert.certification.data.arrow import choose, damage_told, labels_of, samples_of
 from lipcert.certification.data.files import FolderOrigin, check_inside, open_file
 from lipcert.certification.data.formats import FORMATS, Format, Opened, Request
 from lipcert.certification.data.ipc import Stream, StreamBatches, indexed
@@ -37,15 +37,16 @@ def open_saved_dataset(request: Request) -> Opened:
     names = _stream_names(root)
     streams = [indexed(root / name) for name in names]
     _check_alike(streams)
-    choice = choose(streams[0].schema, request.wanted, place)
     labels = samples = None
-    if choice.label is not None and "y" in request.wanted:
-        batches = StreamBatches(streams, (choice.label,))
-        labels = labels_of(batches.read(0, len(batches)), choice.label, place)
-        batches.close()
-    if "x" in request.wanted:
-        batches = StreamBatches(streams, choice.samples)
-        samples = samples_of(batches, choice, request.pixel_range, place)
+    with damage_told(place, "Arrow"):
+        choice = choose(streams[0].schema, request.wanted, place)
+        if choice.label is not None and "y" in request.wanted:
+            batches = StreamBatches(streams, (choice.label,))
+            labels = labels_of(batches.read(0, len(batches)), choice.label, place)
+            batches.close()
+        if "x" in request.wanted:
+            batches = StreamBatches(streams, choice.samples)
+            samples = samples_of(batches, choice, request.pixel_range, place)
     return Opened(FolderOrigin(root, (_STATE, *names)), samples, labels)
 
 

@@ -29,7 +29,7 @@ from lipcert.certification.data.formats import (
 )
 from lipcert.certification.data.labels import Labels
 from lipcert.certification.data.pictures import Pictures
-from lipcert.errors import InputError, NothingEvaluatedError
+from lipcert.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 LITTER = frozenset({"thumbs.db", "desktop.ini"})
@@ -121,7 +121,8 @@ def open_images(request: Request) -> Opened:
 
     names = Names(all_names())
     if not names:
-        raise NothingEvaluatedError(place, "holds class folders and no images", "add an image")
+        finding = "is a folder whose subfolders hold no images"
+        raise InputError(place, finding, f"{_IMAGES}, or name the data file in it")
     labels = Labels(np.repeat(_numbered(classes, place), counts), place)
     origin = FolderOrigin(root, names)
     if "x" not in request.wanted:

@@ -6,7 +6,6 @@ starts a row group again.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from lipcert.certification.data.arrow import (
-    ArrowSamples,
     choose,
     damage_told,
     labels_of,
@@ -28,7 +26,6 @@ from lipcert.certification.data.extras import imported
 from lipcert.certification.data.files import FileOrigin, open_file
 from lipcert.certification.data.formats import (
     FORMATS,
-    MAX_SAMPLE_BYTES,
     Format,
     Opened,
     Request,
@@ -132,11 +129,7 @@ def open_parquet(request: Request) -> Opened:
             with_buffers = _file(path, len(choice.samples))
             failed.callback(with_buffers.close, force=True)
             batches = ParquetBatches(with_buffers, choice.samples, place)
-            if choice.kind == "list":
-                _check_values(file.metadata, choice.samples[0], None, place)
             samples = samples_of(batches, choice, request.pixel_range, place)
-            if choice.kind == "list":
-                _check_values(file.metadata, choice.samples[0], samples, place)
             batches.restart(rows_per_block(samples.decoder))
             failed.pop_all()
             file.close(force=True)
@@ -156,26 +149,3 @@ def _file(path: Path, columns: int) -> Any:
         buffer_size=max(4096, min(BUFFER_BYTES, ALL_BUFFERS // columns)),
         page_checksum_verification=True,
     )
-
-
-def _check_values(metadata: Any, name: str, samples: ArrowSamples | None, place: str) -> None:
-    """Hold the number of values that row groups declare for lists against samples of one shape.
-
-    Before the shape is known: against the largest sample that is read.
-    """
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        for at in range(group.num_columns):
-            column = group.column(at)
-            if column.path_in_schema.split(".")[0] != name or not group.num_rows:
-                continue
-            values, rows = column.num_values, group.num_rows
-            if samples is None and values > rows * MAX_SAMPLE_BYTES:
-                finding = f"declares {values} values in {rows} samples"
-                raise InputError(f"{place}[{name}]", finding, "save samples of one shape")
-            if samples is not None and values != rows * math.prod(samples.shape):
-                finding = (
-                    f"holds {values} values in {rows} samples, not {math.prod(samples.shape)} each "
-                    "as sample 0 does"
-                )
-                raise InputError(f"{place}[{name}]", finding, "save samples of one shape")
