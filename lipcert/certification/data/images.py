@@ -191,6 +191,9 @@ def _image_names(root: Path, folder: str) -> list[str]:
                 name = f"{folder}/{entry.name}"
                 if entry.is_symlink():
                     check_inside(root, name)
+                if entry.is_dir():
+                    remedy = "name the folder that holds the class folders"
+                    raise InputError(name, "is a folder among the images of a class", remedy)
                 if Path(entry.name).suffix.lower() not in SUFFIXES or not entry.is_file():
                     kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
                     finding = f"is not an image file ({kinds})"

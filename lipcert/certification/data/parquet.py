@@ -1,7 +1,8 @@
 """Parquet files, read batch after batch: a row group may be larger than memory.
 
 Pages are read through a small buffer, and a batch holds a few megabytes of samples.  Going back
-starts a row group again.
+starts a row group again.  One page of every column is in memory: much, where each of a thousand
+pixels has its own column, whatever the number of rows; lists take one page in all.
 """
 
 from __future__ import annotations

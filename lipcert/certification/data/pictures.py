@@ -1,9 +1,9 @@
 """Images in files or in columns of bytes, decoded by Pillow to channels first.
 
 The first image decides the size and the channels: 1 for grey, 3 for colour (palettes too), 4 with
-transparency.  Others are converted to its channels; another size is an error.  Only the first
-frame's header is trusted before the size is known to be sensible.  JPEG and lossy WebP decoders
-may differ in the last digit between versions, as they do everywhere.
+transparency.  Others are converted to its channels; another size is an error.  Nothing is decoded
+before its header has told a sensible size.  The orientation that cameras note is not applied, and
+decoders of JPEG and lossy WebP may differ by a step of 1/255 between versions.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ def streams():
             few = data.first(2)
             assert len(few) == 2 == len(few.y) and few.signature() != data.signature()
             np.testing.assert_array_equal(few.read(0, 2), whole[:2])
+        data.close()  # a second time does no harm
         if Path(path).is_file() and len(data.origins) == 1:
             assert data.digest() == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 

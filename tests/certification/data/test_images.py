@@ -138,7 +138,8 @@ def test_other_files_among_images(folder, sentence, name, finding):
 
 def test_folders_and_pipes_among_images(folder, sentence):
     (folder / "eel" / "more.png").mkdir()
-    assert "eel/more.png: is not an image file" in sentence(folder)
+    text = sentence(folder)
+    assert "eel/more.png: is a folder among the images of a class; name the folder that" in text
     (folder / "eel" / "more.png").rmdir()
     os.mkfifo(folder / "eel" / "more.png")
     assert "eel/more.png: is not an image file" in sentence(folder)
