@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lipcert.gating.comparison import compare
+from lipcert.gating.values import size_value
 from lipcert.reports.compare_rows import drop_line
 
 from .delivery import Delivery
@@ -18,13 +18,10 @@ from .session import say
 
 def read_drop(text: str) -> str:
     """A share from 0 to 1, kept as it was written."""
-    try:
-        share = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise click.BadParameter(f"{text!r} is not a number such as 0.01.") from None
-    if not 0 <= share <= 1:
-        raise click.BadParameter(f"{text} is not a share from 0 to 1, such as 0.01.")
-    return text
+    share = size_value(text)
+    if share is None or share > 1:
+        raise click.BadParameter(f"{text!r} is not a share from 0 to 1, such as 0.01.")
+    return text.replace(" ", "")
 
 
 @click.command("compare")

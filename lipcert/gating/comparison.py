@@ -91,6 +91,9 @@ def compare(
     Raises InputError for files that hold no result, for different data or norms, and where
     ``max_drop`` is given, for what the new result lacks.
     """
+    allowed = Fraction(0) if max_drop is None else size_value(max_drop)
+    if allowed is None or allowed > 1:
+        raise InputError(f"--max-drop {max_drop!r}", "is not a share from 0 to 1", "such as 0.01")
     before, after = read_result(Path(old)), read_result(Path(new))
     if len(before) == len(after) == 1 and ("" in before) != ("" in after):
         before, after = {"": next(iter(before.values()))}, {"": next(iter(after.values()))}

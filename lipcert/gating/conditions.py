@@ -47,7 +47,12 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(kind, error.exit_code, str(error))
     if isinstance(error, MemoryError):
         return Problem(kind, LipcertError.exit_code, "there is not enough memory")
-    return Problem(kind, LipcertError.exit_code, f"internal error ({kind}: {error})"[:500])
+    found = " ".join(f"{kind}: {error}".split())[:300]
+    return Problem(
+        kind,
+        LipcertError.exit_code,
+        f"internal error ({found}); please report it with its model; -vv shows where",
+    )
 
 
 @JUDGES.register("min-clean-accuracy", "min-certified-accuracy")

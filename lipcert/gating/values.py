@@ -14,6 +14,8 @@ Reader = Callable[[str, Any], Any]
 
 NORMS = ("l2", "l1", "linf")
 DEVICES = ("cpu", "cuda", "auto")
+LARGEST_EXPONENT = 300
+"""Power of ten beyond which a number is no size: its fraction would fill the memory."""
 
 
 def read_text(place: str, value: Any) -> str:
@@ -44,7 +46,7 @@ def read_number(place: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise InputError(place, f"is {shown(value)}, not a number", "write a number such as 0.5")
     number = Decimal(value)
-    if not number.is_finite() or number < 0 or abs(number.adjusted()) > 300:
+    if not number.is_finite() or number < 0 or abs(number.adjusted()) > LARGEST_EXPONENT:
         raise InputError(place, f"is {number}", "write a finite number of 0 or more")
     return str(number)
 
@@ -122,12 +124,14 @@ def read_shape(place: str, value: Any) -> tuple[int, ...]:
 
 
 def size_value(text: str) -> Fraction | None:
-    """The exact value of an ε, None where the text is none."""
+    """The exact value of a number or fraction of 0 or more, None where the text is none."""
     numerator, _, denominator = text.partition("/")
     try:
-        value = Fraction(numerator.strip()) / Fraction(denominator.strip() or "1")
-        float(value)
-    except (ValueError, ZeroDivisionError, OverflowError):
+        parts = [Decimal(numerator.strip()), Decimal(denominator.strip() or "1")]
+        if not all(part.is_finite() and abs(part.adjusted()) <= LARGEST_EXPONENT for part in parts):
+            return None
+        value = Fraction(parts[0]) / Fraction(parts[1])
+    except ArithmeticError:
         return None
     return value if value >= 0 else None
 

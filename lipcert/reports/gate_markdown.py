@@ -29,9 +29,9 @@ def _check(found: CheckResult) -> Iterator[str]:
     yield f"#### {escaped(check.name)}: {code(check.model.as_posix())}{data}"
     rows = []
     for verdict in found.verdicts:
-        _, condition, measured, percent, by = verdict_row(verdict)
-        rows.append((MARKS[verdict.outcome], escaped(condition), measured, percent, escaped(by)))
-    yield table(("", "condition", "found", "share", ""), rows, right={2, 3})
+        _, label, measured, percent, asked, by = verdict_row(verdict)
+        rows.append((MARKS[verdict.outcome], escaped(label), measured, percent, asked, by))
+    yield table(("", check.norm, "found", "share", "asked", ""), rows, right={2, 3})
     failed = [verdict for verdict in found.verdicts if verdict.outcome == "fail"]
     commands = dict.fromkeys(closer(check, verdict) for verdict in failed)
     if commands:

@@ -9,10 +9,11 @@ from lipcert.reports.formats import renders
 from lipcert.reports.gate_words import (
     SIGNS,
     bound_text,
-    condition_text,
+    closer,
     explanation,
     fraction,
     outcome,
+    quantity,
     shortfall,
 )
 from lipcert.reports.numbers import duration, percentage
@@ -36,17 +37,28 @@ def gate_text(result: GateResult) -> RenderableType:
     return Group(title(result.uri, outcome(result), color), *parts)
 
 
-def verdict_row(verdict: Verdict) -> tuple[str, str, str, str, str]:
-    """Outcome, condition, what was found, its share, and by how much it misses."""
-    sign = SIGNS[verdict.outcome]
+def verdict_row(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
+    """Outcome, what is counted, what was found, its share, what is asked, by how much it misses."""
+    sign, eps = SIGNS[verdict.outcome], verdict.condition.eps
+    label = f"{quantity(verdict)} at {eps}" if eps else quantity(verdict)
+    asked = asked_text(verdict)
     if verdict.outcome == "error":
-        return sign, condition_text(verdict), "", "", "not judged"
+        return sign, label, "", "", asked, "not judged"
     if verdict.share is None:
-        return sign, condition_text(verdict), bound_text(verdict), "", shortfall(verdict)
-    found, percent = fraction(verdict.share), percentage(*verdict.share)
-    if verdict.before is not None:
-        found += f" (baseline {fraction(verdict.before)})"
-    return sign, condition_text(verdict), found, percent, shortfall(verdict)
+        return sign, label, bound_text(verdict), "", asked, shortfall(verdict)
+    percent = percentage(*verdict.share)
+    return sign, label, fraction(verdict.share), percent, asked, shortfall(verdict)
+
+
+def asked_text(verdict: Verdict) -> str:
+    """``≥ 0.97``, ``≤ 2.5``, ``≥ 441/450 − 0.01``."""
+    condition = verdict.condition
+    if condition.kind == "max-lipschitz":
+        return f"≤ {condition.threshold}"
+    if condition.kind == "max-drop":
+        before = fraction(verdict.before) if verdict.before else "baseline"
+        return f"≥ {before} − {condition.threshold}"
+    return f"≥ {condition.threshold}"
 
 
 def subject(found: CheckResult) -> str:
@@ -60,8 +72,21 @@ def _check(found: CheckResult) -> Iterator[RenderableType]:
 
     yield ""
     yield title(found.check.name, f"{printable(subject(found))}, {duration(found.seconds)}")
-    styles = (Style("bold"), Style(shrinks=1), Style(right=True), Style(right=True), Style("red"))
+    number = Style(right=True)
+    styles = (Style("bold"), Style(), number, number, Style(), Style("red"))
     yield grid((), [verdict_row(verdict) for verdict in found.verdicts], styles)
-    told = dict.fromkeys(line for v in found.verdicts for line in explanation(found, v))
-    for line in told:
+    for line in remarks(found):
         yield note(line)
+
+
+def remarks(found: CheckResult) -> list[str]:
+    """The commands that show more, each once; and what the errors say."""
+    failed = [verdict for verdict in found.verdicts if verdict.outcome == "fail"]
+    commands = dict.fromkeys(closer(found.check, verdict) for verdict in failed)
+    problems = dict.fromkeys(
+        line
+        for verdict in found.verdicts
+        if verdict.problem
+        for line in explanation(found, verdict)
+    )
+    return [*(f"to look closer: {command}" for command in commands), *problems]
