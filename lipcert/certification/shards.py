@@ -11,9 +11,9 @@ from lipcert.certification.certificates import Judge
 from lipcert.certification.data import Dataset, check_range
 from lipcert.errors import SoundnessError
 
-SHARD = 256
-"""Samples of a shard.  Shards are cut at its multiples wherever they run, so that a sample is
-always evaluated beside the same others and gets the same bits."""
+SHARD, ATTACKED_SHARD = 256, 64
+"""Samples of a shard, without and with an attack.  Shards are cut at its multiples wherever they
+run, so that a sample is always evaluated beside the same others and gets the same bits."""
 
 
 @dataclass(frozen=True, order=True)
@@ -27,10 +27,11 @@ class Shard:
         return self.stop - self.start
 
 
-def shards_of(samples: int) -> tuple[Shard, ...]:
+def shards_of(samples: int, *, attacked: bool = False) -> tuple[Shard, ...]:
     """A data set cut into shards, in order."""
-    starts = range(0, samples, SHARD)
-    return tuple(Shard(start, min(start + SHARD, samples)) for start in starts)
+    size = ATTACKED_SHARD if attacked else SHARD
+    starts = range(0, samples, size)
+    return tuple(Shard(start, min(start + size, samples)) for start in starts)
 
 
 @dataclass(frozen=True, eq=False)

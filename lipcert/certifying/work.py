@@ -47,7 +47,8 @@ class Work:
 
     def results(self, journal: Journal | None) -> Iterator[ShardResult]:
         """The results of all shards: first those in the journal, which gets the others."""
-        shards = shards_of(len(self.dataset))
+        attacked = self.settings.attack is not None
+        shards = shards_of(len(self.dataset), attacked=attacked)
         done = {} if journal is None else journal.results
         yield from (done[shard] for shard in shards if shard in done)
         for result in self._judged([shard for shard in shards if shard not in done]):
