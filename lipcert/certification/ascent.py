@@ -169,7 +169,7 @@ def approach(
         crossed = climb.excess > 0.0
         better = crossed & (size < best)
         found[better], best = delta[better], torch.where(better, size, best)
-        flat = (size - climb.lead / ball.slope(climb.gradient)).clamp(min=0.0)
+        flat = (size - climb.lead / ball.slope(climb.gradient)).clamp(min=0.0) * (1.0 + change)
         flat = torch.where(torch.isfinite(flat), flat, limit)
         back = torch.minimum(radius, best) * (1.0 - change)
         on = torch.where(torch.isinf(best), flat, torch.minimum(radius * (1.0 + change), best))
