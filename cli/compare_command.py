@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -52,9 +51,9 @@ def compare_command(
     Both are JSON of lipcert certify or lipcert gate, or baselines of gates.
     """
     delivery.check([old, new])
-    result: Any = compare(old, new, max_drop=max_drop, allow_different_data=allow_different_data)
+    result = compare(old, new, max_drop=max_drop, allow_different_data=allow_different_data)
     for verdict in result.verdicts:
         if verdict.outcome != "pass" or not delivery.session.quiet:
             say(drop_line(verdict))
     delivery.send(result)
-    return int(result.exit_code)
+    return result.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -67,8 +67,7 @@ def gate_command(
         found = run_plan(plan, update_baseline=update_baseline, progress=told)
     result = replace(found, root=Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()))
     tell(result, quiet=delivery.session.quiet)
-    sent: Any = result
-    delivery.send(sent)
+    delivery.send(result)
     if delivery.format == "github":
         append_summary(result)
     if update_baseline:

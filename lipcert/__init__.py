@@ -3,6 +3,7 @@
 >>> import lipcert
 >>> print(lipcert.bound("model.onnx"))            # doctest: +SKIP
 >>> print(lipcert.certify("model.onnx", "test.npz", eps=["36/255"]))   # doctest: +SKIP
+>>> lipcert.gate("lipcert.toml").is_met                                # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         UnsupportedError,
         WorkerError,
     )
+    from lipcert.gating.gate import gate
+    from lipcert.gating.result import GateResult
     from lipcert.inspection import Inspection
 
 _HOMES = {
@@ -40,6 +43,8 @@ _HOMES = {
     "AttackSettings": "lipcert.certification.attack",
     "Certificates": "lipcert.certification.result",
     "Normalization": "lipcert.certification.normalization",
+    "gate": "lipcert.gating.gate",
+    "GateResult": "lipcert.gating.result",
     "Inspection": "lipcert.inspection",
     "LipcertError": "lipcert.errors",
     "InputError": "lipcert.errors",
@@ -54,6 +59,7 @@ _HOMES = {
 __all__ = [
     "AttackSettings",
     "Certificates",
+    "GateResult",
     "InputError",
     "Inspection",
     "LipcertError",
@@ -68,6 +74,7 @@ __all__ = [
     "WorkerError",
     "bound",
     "certify",
+    "gate",
     "inspect",
     "load",
 ]

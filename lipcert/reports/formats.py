@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from lipcert.bounds.result import LipschitzBound
     from lipcert.certification.result import Certificates
+    from lipcert.gating.comparison import Comparison
+    from lipcert.gating.result import GateResult
     from lipcert.inspection import Inspection
 
-    Result: TypeAlias = Inspection | LipschitzBound | Certificates
+    Result: TypeAlias = Inspection | LipschitzBound | Certificates | GateResult | Comparison
     Renderer: TypeAlias = Callable[[Any], str | RenderableType]
 
 PLAIN_WIDTH = 100

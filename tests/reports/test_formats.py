@@ -93,7 +93,7 @@ def test_names_reach_no_terminal_unescaped(
 
 
 def test_unknown_format_and_unknown_result(bound: Any) -> None:
-    with pytest.raises(InputError, match=r"format 'pdf'.*json, markdown, text"):
+    with pytest.raises(InputError, match=r"format 'pdf'.*json, junit, markdown, sarif, text"):
         render(bound, "pdf")
     with pytest.raises(TypeError, match="str is not one of"):
         render("bound", "json")  # type: ignore[arg-type]
