@@ -35,17 +35,17 @@ class Collection:
         """Enter a shard.  Raises RefutedError where the attack contradicts a radius."""
         if result.witness is not None:
             raise RefutedError(model, result.witness)
-        place = slice(result.shard.start, result.shard.stop)
-        self.predictions[place] = result.predictions
-        self.margins[place] = result.margins
-        self.radii[place] = result.radii
+        place, judged = slice(result.shard.start, result.shard.stop), result.judged
+        self.predictions[place] = judged.predictions
+        self.margins[place] = judged.margins
+        self.radii[place] = judged.radii
         if self.values is not None:
-            self.values[place] = result.values
+            self.values[place] = judged.values
         if self.adversarial is not None:
             self.adversarial[place] = result.adversarial
-        self.error = max(self.error, result.error)
-        self.disagreements += result.disagreements
-        self.deviation = max(self.deviation, result.deviation)
+        self.error = max(self.error, judged.error)
+        self.disagreements += judged.disagreements
+        self.deviation = max(self.deviation, judged.deviation)
         self.rounded += result.rounded
         self.done += len(result.shard)
 

@@ -19,19 +19,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lipcert.certification.certificates import Judged
 from lipcert.certification.shards import Shard, ShardResult, Witness
 from lipcert.errors import InputError
 
 SCHEMA = "lipcert/journal/1"
 LONGEST = 1 << 28
 """Bytes of a line beyond which a file is no journal."""
-ARRAYS = {
-    "predictions": np.int64,
-    "margins": np.float64,
-    "radii": np.float64,
-    "values": np.float64,
-    "adversarial": np.float64,
-}
+ARRAYS = {"predictions": np.int64, "margins": np.float64, "radii": np.float64, "values": np.float64}
+NUMBERS = ("error", "disagreements", "deviation")
 
 
 class Journal:
@@ -177,35 +173,26 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _object(result: ShardResult) -> dict[str, Any]:
-    arrays = {name: getattr(result, name) for name in ARRAYS}
+    judged = result.judged
     return {
         "start": result.shard.start,
         "stop": result.shard.stop,
-        **{
-            name: None if array is None else _packed(array.astype(ARRAYS[name]))
-            for name, array in arrays.items()
-        },
-        "error": result.error,
-        "disagreements": result.disagreements,
-        "deviation": result.deviation,
+        **{name: _packed(getattr(judged, name), kind) for name, kind in ARRAYS.items()},
+        **{name: getattr(judged, name) for name in NUMBERS},
+        "adversarial": _packed(result.adversarial, np.float64),
         "rounded": result.rounded,
         "witness": result.witness and _witness_object(result.witness),
     }
 
 
 def _result(record: Mapping[str, Any]) -> ShardResult:
-    arrays: dict[str, Any] = {
-        name: None if record[name] is None else _unpacked(record[name], kind)
-        for name, kind in ARRAYS.items()
-    }
+    arrays: dict[str, Any] = {n: _unpacked(record[n], kind) for n, kind in ARRAYS.items()}
     return ShardResult(
-        shard=Shard(record["start"], record["stop"]),
-        error=record["error"],
-        disagreements=record["disagreements"],
-        deviation=record["deviation"],
-        rounded=record["rounded"],
-        witness=record["witness"] and _witness(record["witness"]),
-        **arrays,
+        Shard(record["start"], record["stop"]),
+        Judged(**arrays, **{name: record[name] for name in NUMBERS}),
+        _unpacked(record["adversarial"], np.float64),
+        record["rounded"],
+        record["witness"] and _witness(record["witness"]),
     )
 
 
@@ -214,30 +201,31 @@ def _witness_object(witness: Witness) -> dict[str, Any]:
         "index": witness.index,
         "label": witness.label,
         "shape": list(witness.sample.shape),
-        "sample": _packed(witness.sample.astype(np.float64)),
-        "perturbed": _packed(witness.perturbed.astype(np.float64)),
+        "sample": _packed(witness.sample, np.float64),
+        "perturbed": _packed(witness.perturbed, np.float64),
         "size": witness.size,
         "radius": witness.radius,
     }
 
 
 def _witness(record: Mapping[str, Any]) -> Witness:
-    shape = tuple(record["shape"])
-    return Witness(
-        record["index"],
-        record["label"],
-        _unpacked(record["sample"], np.float64).reshape(shape),
-        _unpacked(record["perturbed"], np.float64).reshape(shape),
-        record["size"],
-        record["radius"],
+    sample, perturbed = (
+        np.frombuffer(base64.b64decode(record[name]), dtype="<f8").reshape(record["shape"])
+        for name in ("sample", "perturbed")
     )
+    index, label, size, radius = (record[name] for name in ("index", "label", "size", "radius"))
+    return Witness(index, label, sample, perturbed, size, radius)
 
 
-def _packed(array: np.ndarray) -> str:
-    little = array.astype(array.dtype.newbyteorder("<"))
-    return base64.b64encode(np.ascontiguousarray(little).tobytes()).decode("ascii")
+def _packed(array: np.ndarray | None, kind: type) -> str | None:
+    if array is None:
+        return None
+    little = array.astype(np.dtype(kind).newbyteorder("<"))
+    return base64.b64encode(little.tobytes()).decode("ascii")
 
 
-def _unpacked(text: str, kind: type) -> np.ndarray:
+def _unpacked(text: str | None, kind: type) -> np.ndarray | None:
+    if text is None:
+        return None
     stored = np.frombuffer(base64.b64decode(text), dtype=np.dtype(kind).newbyteorder("<"))
     return stored.astype(kind)

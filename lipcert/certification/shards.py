@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from lipcert.certification.attack import Attacker
-from lipcert.certification.certificates import Judge
+from lipcert.certification.certificates import Judge, Judged
 from lipcert.certification.data import Dataset, check_range
 from lipcert.errors import SoundnessError
 
@@ -69,26 +69,18 @@ class RefutedError(SoundnessError):
 
 @dataclass(frozen=True, eq=False)
 class ShardResult:
-    """What was found about the samples of one shard; arrays are ``(samples,)``.
+    """What was found about the samples of one shard.
 
     Parameters
     ----------
-    values : scores of a model with one output, else None; ``error`` bounds their rounding.
-    disagreements : samples that ONNX Runtime and real arithmetic classify differently.
-    deviation : largest relative difference between the two.
-    adversarial : sizes that the attack found, None without one.
+    judged : their predictions, margins and radii.
+    adversarial : ``(samples,)``, sizes that the attack found, None without one.
     rounded : samples whose class only the rounding of ONNX Runtime changed inside the radius.
     witness : the first contradiction of a radius, None if there is none.
     """
 
     shard: Shard
-    predictions: np.ndarray
-    margins: np.ndarray
-    radii: np.ndarray
-    values: np.ndarray | None
-    error: float
-    disagreements: int
-    deviation: float
+    judged: Judged
     adversarial: np.ndarray | None = None
     rounded: int = 0
     witness: Witness | None = None
@@ -123,38 +115,31 @@ class ShardJudge:
             check_range(x, *self.input_range, first=shard.start)
         labels = self.labels[shard.start : shard.stop]
         judged = self.judge.judge(x, labels, first=shard.start)
-        result = ShardResult(
-            shard,
-            judged.predictions,
-            judged.margins,
-            judged.radii,
-            judged.values,
-            judged.error,
-            judged.disagreements,
-            judged.deviation,
-        )
-        return result if self.attacker is None else self._attacked(result, x, labels)
+        if self.attacker is None:
+            return ShardResult(shard, judged)
+        return self._attacked(shard, judged, x, labels, self.attacker)
 
-    def _attacked(self, found: ShardResult, x: np.ndarray, labels: np.ndarray) -> ShardResult:
-        assert self.attacker is not None
-        start = found.shard.start
-        correct = found.predictions == labels
-        attacked = self.attacker.attack(x, labels, correct, found.radii, first=start)
-        inside = np.flatnonzero(attacked.sizes < found.radii)
+    def _attacked(
+        self,
+        shard: Shard,
+        judged: Judged,
+        x: np.ndarray,
+        labels: np.ndarray,
+        attacker: Attacker,
+    ) -> ShardResult:
+        correct = judged.predictions == labels
+        attacked = attacker.attack(x, labels, correct, judged.radii, first=shard.start)
+        inside = np.flatnonzero(attacked.sizes < judged.radii)
         witness = None
         if len(inside):
-            worst = int(inside[0])
+            one = int(inside[0])
             witness = Witness(
-                start + worst,
-                int(labels[worst]),
-                x[worst],
-                attacked.points[worst],
-                float(attacked.sizes[worst]),
-                float(found.radii[worst]),
+                shard.start + one,
+                int(labels[one]),
+                x[one],
+                attacked.points[one],
+                float(attacked.sizes[one]),
+                float(judged.radii[one]),
             )
-        return replace(
-            found,
-            adversarial=attacked.sizes,
-            rounded=int(np.count_nonzero(attacked.rounded)),
-            witness=witness,
-        )
+        rounded = int(np.count_nonzero(attacked.rounded))
+        return ShardResult(shard, judged, attacked.sizes, rounded, witness)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lipcert.certification.certificates import Judged
 from lipcert.certification.journal import Journal
 from lipcert.certification.shards import Shard, ShardResult, Witness
 from lipcert.errors import InputError
@@ -19,8 +20,7 @@ PROVED = {"bound": {"value": 0.1 + 0.2, "pairwise": None}, "layers": []}
 
 def result(start: int, *, seed: int = 0) -> ShardResult:
     generator = np.random.default_rng(seed + start)
-    return ShardResult(
-        Shard(start, start + 5),
+    judged = Judged(
         generator.integers(0, 9, 5),
         generator.normal(size=5),
         np.array([0.0, math.inf, 5e-324, 0.1, generator.random()]),
@@ -28,20 +28,18 @@ def result(start: int, *, seed: int = 0) -> ShardResult:
         1e-13,
         2,
         3e-7,
-        np.array([0.0, math.inf, 0.3, 0.2, 1.0]),
-        1,
     )
+    return ShardResult(Shard(start, start + 5), judged, np.array([0.0, math.inf, 0.3, 0.2, 1.0]), 1)
 
 
-def same(a: ShardResult, b: ShardResult) -> bool:
-    for field in fields(ShardResult):
-        left, right = getattr(a, field.name), getattr(b, field.name)
-        if isinstance(left, np.ndarray):
-            if left.dtype != right.dtype or left.tobytes() != right.tobytes():
-                return False
-        elif left != right:
-            return False
-    return True
+def same(a: object, b: object) -> bool:
+    """Field by field, arrays bit by bit."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if is_dataclass(a) and is_dataclass(b):
+        names = [field.name for field in fields(a)]
+        return all(same(getattr(a, name), getattr(b, name)) for name in names)
+    return a == b
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
