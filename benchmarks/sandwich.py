@@ -141,8 +141,9 @@ def main() -> None:
         columns,
         "How many samples are certified, and how many the attack leaves, at each ε in the data's "
         "units (CIFAR-10 is stored normalised); the true robust counts lie between the two.  "
-        f"{attacked} samples attacked (each counts once a norm) with {settings.steps} steps and {settings.restarts} "
-        f"restarts, on one thread: {violations} perturbations inside a certified radius.  "
+        f"{attacked} samples attacked (each counts once a norm) with {settings.steps} steps and "
+        f"{settings.restarts} restarts, on one thread: {violations} perturbations "
+        "inside a certified radius.  "
         "*By rounding*: samples whose class ONNX Runtime changes inside the radius while real "
         "arithmetic does not.  *Median size / radius*: of the smallest perturbation found.  "
         "Seconds are of the whole call, bound included.",
