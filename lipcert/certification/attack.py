@@ -28,6 +28,8 @@ REACH = 16.0
 """The search for the smallest perturbation goes up to this multiple of the largest ε."""
 STRIDE = 0.6
 """First steps of that search, relative to the size reached."""
+NEAR = 2.0
+"""Samples whose smallest perturbation known is above this multiple of ε get one run there."""
 REFINEMENT = 0.4
 """Share of the steps that follow a success, to make it smaller."""
 FLOAT32_ROUNDING = 2.0**-24
@@ -203,7 +205,9 @@ class Attacker:
     ) -> None:
         """All runs at one ε: from the best perturbation known, then from random ones."""
         for run in range(rivals.shape[1]):
-            left = np.flatnonzero(book.sizes[rows] > size)
+            sizes = book.sizes[rows]
+            near = np.isinf(sizes) | (sizes <= NEAR * size) if run else True
+            left = np.flatnonzero((sizes > size) & near)
             if not len(left):
                 return
             active = torch.from_numpy(left).to(leads.device)
