@@ -133,9 +133,10 @@ class Certificates(Tabular):
             f"{self.bound.model} on {self.data}: {self.samples} samples, "
             f"{self.clean_correct} correct ({self.clean_accuracy:.1%})"
         ]
-        lines += [
-            f"  certified at {entry.eps_text} ({self.norm}): {entry.count}/{self.samples} "
-            f"({entry.count / self.samples:.1%})"
-            for entry in self.certified
-        ]
+        for entry in self.certified:
+            attacked = "" if entry.attacked is None else f", attack leaves {entry.attacked}"
+            lines.append(
+                f"  certified at {entry.eps_text} ({self.norm}): {entry.count}/{self.samples} "
+                f"({entry.count / self.samples:.1%}){attacked}"
+            )
         return "\n".join(lines)
