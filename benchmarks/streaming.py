@@ -105,19 +105,12 @@ def kills(folder: Path) -> list[dict[str, object]]:
         _, seconds, expected = peak_of(command(data, "--workers", workers))
         journal, moments = folder / f"run-{workers}.journal", random.Random(0)
         words = command(data, "--workers", workers, "--resume", str(journal))
-        survived = 0
-        for _ in range(KILLS):
-            with subprocess.Popen(words, stdout=subprocess.DEVNULL) as run:
-                try:
-                    run.wait(moments.uniform(0.3, 1.0) * min(8.0, seconds))
-                    survived += 1
-                except subprocess.TimeoutExpired:
-                    run.send_signal(signal.SIGKILL)
+        killed = sum(killed_once(words, journal, moments) for _ in range(KILLS))
         _, last, found = peak_of(words)
         rows.append(
             {
                 "case": f"--workers {workers}",
-                "kills": KILLS - survived,
+                "kills": killed,
                 "same bytes": found == expected,
                 "bytes": len(found),
                 "seconds unkilled": seconds,
@@ -125,6 +118,22 @@ def kills(folder: Path) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def killed_once(words: list[str], journal: Path, moments: random.Random) -> bool:
+    """Kill a run some records after the last one, anywhere within the work on the next."""
+    records = size_in_records(journal) + moments.randrange(SAMPLES // 256 // KILLS)
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as run:
+        while run.poll() is None and size_in_records(journal) < records:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0.0, 0.05))
+        alive = run.poll() is None
+        run.send_signal(signal.SIGKILL)
+    return alive
+
+
+def size_in_records(journal: Path) -> int:
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
 def cluster(folder: Path) -> list[dict[str, object]]:
@@ -154,10 +163,12 @@ def cluster(folder: Path) -> list[dict[str, object]]:
             return peak_of(command(data, "--cluster", address))[2]
 
         def one_killed() -> bytes:
-            words = command(data, "--cluster", address)
+            journal = folder / "cluster.journal"
+            words = command(data, "--cluster", address, "--resume", str(journal))
             with tempfile.TemporaryFile() as out:
                 with subprocess.Popen(words, stdout=out) as run:
-                    time.sleep(8.0)
+                    while run.poll() is None and size_in_records(journal) < SAMPLES // 256 // 3:
+                        time.sleep(0.001)
                     midway = run.poll() is None
                     workers[0].send_signal(signal.SIGKILL)
                     run.wait()
