@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from lipcert.certification.evaluation import RoundedEvaluator
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.runtime import Runtime
 from lipcert.certification.shards import ShardJudge
-from lipcert.errors import InputError
+from lipcert.errors import InputError, LipcertError
 from lipcert.graph import Graph
 from lipcert.head import logits_of
 from lipcert.onnx_import import load_graph
@@ -118,19 +119,24 @@ class Task:
 
     def open(self) -> ShardJudge:
         """What judges the shards.  Raises InputError where something is not as it was."""
+        try:
+            return self._opened()
+        except LipcertError as error:
+            place = f"worker on {socket.gethostname()}, {error.place}"
+            raise type(error)(place, error.finding, error.remedy) from error
+
+    def _opened(self) -> ShardJudge:
         found = versions()
         if found != self.versions:
             differing = [name for name in found if found[name] != self.versions.get(name)]
             raise InputError(
-                "worker",
-                f"has another version of {', '.join(differing)}",
-                "install the same versions everywhere",
+                "versions", f"differ in {', '.join(differing)}", "install the same everywhere"
             )
         graph = load_graph(self.model, input_shape=self.input_shape, output=self.output)
         if graph.sha256 != self.model_sha256:
-            raise InputError(graph.name, "is not the same file for every worker", "copy it again")
+            raise InputError(graph.name, "is not the file that it is elsewhere", "copy it again")
         dataset = self.data.open()
         if dataset.signature() != self.data_signature:
-            raise InputError(dataset.name, "is not the same for every worker", "copy it again")
+            raise InputError(dataset.name, "are not the data that they are elsewhere", "copy them")
         check_layout(dataset, graph.sample_shape)
         return self.rules.judge_of(graph, graph.source, dataset, self.pairwise, threads=1)

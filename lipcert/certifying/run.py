@@ -24,6 +24,7 @@ from lipcert.certification.data import (
     check_range,
     dataset_of_arrays,
 )
+from lipcert.certification.execution import check_cluster
 from lipcert.certification.journal import Journal
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.result import Certificates
@@ -149,9 +150,11 @@ class Run:
     progress: Progress
 
     def check(self) -> None:
-        """Refuse data that do not fit, before anything is computed."""
+        """Refuse what cannot work before anything is computed."""
         check_layout(self.dataset, self.graph.sample_shape)
         check_labels(self.dataset, self.graph.outputs)
+        if self.cluster is not None:
+            check_cluster(self.cluster)
         if self.settings.input_range is not None:
             first = self.dataset.read(0, min(SHARD, len(self.dataset)))
             check_range(first, *self.settings.input_range)

@@ -168,11 +168,11 @@ def task_for(data: Path) -> Any:
 def test_a_worker_refuses_what_is_not_the_same(data: Path) -> None:
     task = task_for(data)
     task.open()
-    with pytest.raises(InputError, match=r"digits_relu_mlp.onnx: is not the same file"):
+    with pytest.raises(InputError, match=r"worker on .*, digits_relu_mlp.onnx: is not the file"):
         replace(task, model_sha256="0" * 64).open()
-    with pytest.raises(InputError, match="is not the same for every worker"):
+    with pytest.raises(InputError, match="digits: are not the data that they are elsewhere"):
         replace(task, data_signature="0" * 64).open()
-    with pytest.raises(InputError, match="worker: has another version of torch"):
+    with pytest.raises(InputError, match="versions: differ in torch"):
         replace(task, versions={**task.versions, "torch": "1.0"}).open()
 
 
@@ -226,6 +226,33 @@ def test_a_cluster_gives_the_same_and_survives_a_worker(
     found = lipcert.certify(MODEL, data, cluster=address, progress=kill_one, **OPTIONS)
     assert killed and killed[0] < 1.0
     assert_same(found, expected)
+
+
+def test_a_scheduler_that_dies_is_an_error(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]], data: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("lipcert.certification.execution.cluster.SECONDS", 2.0)
+    address, _ = cluster
+    port = int(address.rpartition(":")[2])
+    scheduler = next(
+        process
+        for process in psutil.Process().children()
+        if "dask_scheduler" in str(process.cmdline()) and str(port) in process.cmdline()
+    )
+
+    def kill(what: str, fraction: float) -> None:
+        if what == "certifying" and scheduler.is_running():
+            scheduler.kill()
+            scheduler.wait()
+
+    with pytest.raises(WorkerError, match=r"cluster tcp://.*--resume goes on from there"):
+        lipcert.certify(MODEL, data, cluster=address, progress=kill, **OPTIONS)
+
+
+def test_an_address_is_checked_first(data: Path) -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(InputError, match="--cluster localhost: is not the address of a scheduler"):
+        lipcert.certify(MODEL, data, cluster="localhost", **OPTIONS)
 
 
 def test_no_scheduler_is_an_error(data: Path, monkeypatch: Any) -> None:

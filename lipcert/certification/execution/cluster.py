@@ -6,6 +6,7 @@ task is lost, it is sent again.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 from lipcert.certification.execution.worker import judge_shard
 from lipcert.certification.shards import Shard, ShardResult
 from lipcert.certification.task import Task
-from lipcert.errors import InputError, WorkerError
+from lipcert.errors import InputError, LipcertError, WorkerError
 
 MOST_LOSSES = 3
 """Times that a task is sent again after all copies of it were lost."""
-SECONDS = 20.0
-"""Time that a scheduler gets to answer."""
+SECONDS = 10.0
+"""Time that a scheduler gets to answer, and a first worker to be there."""
+ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^/\s]+:\d+")
 
 
 def judged_by_cluster(task: Task, shards: Sequence[Shard], address: str) -> Iterator[ShardResult]:
@@ -44,9 +46,14 @@ def judged_by_cluster(task: Task, shards: Sequence[Shard], address: str) -> Iter
                     yield result
                 if not left:
                     return
-    except (distributed.scheduler.KilledWorker, OSError) as error:
-        found = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise WorkerError(f"cluster {address}", f"failed: {found}", "see its log") from error
+    except LipcertError:
+        raise
+    except Exception as error:  # whatever Dask raises, a worker without lipcert included
+        raise WorkerError(
+            f"cluster {address}",
+            f"failed: {_first_line(error)}",
+            "see the logs of its scheduler and workers; --resume goes on from there",
+        ) from error
     raise WorkerError(
         f"cluster {address}",
         f"lost its workers {MOST_LOSSES + 1} times, last with {len(left)} shards to do",
@@ -79,13 +86,25 @@ def _imported() -> Any:
     return distributed
 
 
+def check_cluster(address: str) -> None:
+    """Raise InputError where there is no scheduler, before anything is computed for it."""
+    _connected(_imported(), address).close()
+
+
 def _connected(distributed: Any, address: str) -> Any:
+    if not ADDRESS.fullmatch(address):
+        raise InputError(
+            f"--cluster {address}", "is not the address of a scheduler", "write tcp://HOST:8786"
+        )
     try:
         return distributed.Client(address, timeout=SECONDS, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        found = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    except (OSError, ValueError) as error:
         raise InputError(
             f"--cluster {address}",
-            f"there is no scheduler that answers ({found})",
+            f"there is no scheduler that answers ({_first_line(error)})",
             "start one with: dask scheduler",
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
