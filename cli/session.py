@@ -13,6 +13,8 @@ from typing import TextIO
 COLOR_CHOICES = ("auto", "always", "never")
 LEVELS = (logging.ERROR, logging.INFO, logging.DEBUG)
 """Level of the log on stderr for no ``-v``, ``-v`` and ``-vv``."""
+NOISY = tuple(f"distributed.{name}" for name in ("client", "core", "comm", "utils", "batched"))
+"""Loggers that tell with tracebacks what an error says in a sentence."""
 RED, BOLD, PLAIN = "\x1b[31m", "\x1b[1m", "\x1b[0m"
 
 
@@ -42,6 +44,8 @@ class Session:
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
+        for name in NOISY:  # a filter, as their levels are set again when Dask is imported
+            logging.getLogger(name).filters[:] = [lambda record: self.shows_tracebacks]
         warnings.simplefilter("default" if self.verbosity >= 2 else "ignore")
 
     def tell(self, text: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,6 +38,11 @@ class DataSource:
         """The data set, cut to its first samples where that was asked for."""
         dataset = open_dataset(self.path, labels=self.labels, pixel_range=self.pixel_range)
         return dataset if self.first is None else dataset.first(self.first)
+
+    def absolute(self) -> DataSource:
+        """The same for a process in another folder."""
+        labels = None if self.labels is None else str(Path(self.labels).absolute())
+        return replace(self, path=str(Path(self.path).absolute()), labels=labels)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -95,11 +96,11 @@ class Work:
         if self.source is None or isinstance(self.deployed, bytes):
             raise InputError(option, "needs model and data in files", "save them, or leave it out")
         return Task(
-            self.deployed,
+            str(Path(self.deployed).absolute()),
             self.graph.sha256,
             self.settings.input_shape,
             self.settings.output,
-            self.source,
+            self.source.absolute(),
             self.dataset.signature(),
             self.settings.rules,
             self.pairwise,
