@@ -371,3 +371,33 @@ def test_samples_that_depend_on_each_other_are_noticed(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     with pytest.raises(LipcertError):
         lipcert.certify(str(path), (x, np.zeros(5, np.int64)))
+
+
+# --- scores --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("final", ["", "Sigmoid"])
+def test_scores_of_one_output(tmp_path: Path, final: str) -> None:
+    """f(x) = 3x − 1 on four samples: radii |f|/3, MCR and AUROC by hand, whatever the sigmoid."""
+    path = saved(
+        tmp_path / "m.onnx",
+        [np.array([[3.0]])],
+        biases=[np.array([-1.0])],
+        final=final,
+    )
+    x = np.array([[1.0], [0.5], [0.0], [2.0]], dtype=np.float32)
+    found = lipcert.certify(path, (x, np.array([1, -1, -1, 1])), eps=["0", "0.2", "0.3"])
+    assert found.scores is not None
+    np.testing.assert_allclose(found.scores.values, [2.0, 0.5, -1.0, 5.0], rtol=1e-12)
+    np.testing.assert_allclose(found.scores.signed_radii, [2 / 3, -1 / 6, 1 / 3, 5 / 3], rtol=1e-12)
+    np.testing.assert_allclose(found.radii, [2 / 3, 0.0, 1 / 3, 5 / 3], rtol=1e-12)
+    assert (found.radii <= [2 / 3, 0.0, 1 / 3, 5 / 3]).all()
+    assert math.isclose(found.scores.mcr, (2 - 0.5 + 1 + 5) / 12, rel_tol=1e-12)
+    assert found.scores.mcr <= (2 - 0.5 + 1 + 5) / 12
+    # pairs differ by 1.5, 3, 4.5 and 6; an attack of ε moves them by 6ε
+    assert [entry.value for entry in found.scores.auroc] == [1.0, 1.0, 0.75]
+
+
+def test_several_outputs_have_no_scores(tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.onnx", [FANS])
+    assert lipcert.certify(path, (np.ones((1, 2), np.float32), np.array([0]))).scores is None
