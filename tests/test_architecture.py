@@ -33,6 +33,7 @@ ORDER = (
     ("certification",),
     ("inspection",),
     ("api",),
+    ("sensitivity",),
     ("certifying",),
     ("gating",),
     ("reports",),

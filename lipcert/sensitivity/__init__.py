@@ -1,0 +1,1 @@
+"""Backpropagation for bounds: how much one example can move the gradient of each parameter."""

@@ -1,0 +1,1 @@
+"""From sensitivities to privacy: noise, its allocation, and accounting."""
