@@ -188,7 +188,7 @@ def free_port() -> int:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A scheduler and two workers, each a process of its own."""
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     address = f"tcp://127.0.0.1:{free_port()}"
     scheduler = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--no-dashboard"]
     scheduler += ["--port", address.rpartition(":")[2]]
@@ -204,6 +204,8 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         for words in (scheduler, worker, worker)
     ]
     try:
+        with distributed.Client(address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
         yield address, started[1:]
     finally:
         for process in started:
