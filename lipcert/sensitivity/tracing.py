@@ -30,6 +30,9 @@ Array = NDArray[np.float64]
 def parameter_uses(graph: Graph, *, model: ModelProto | None = None) -> tuple[Use, ...]:
     """Every use of an initialiser that the graph's nodes name among their parameters.
 
+    Single numbers, the statistics of a normalisation and what went into a recognised activation
+    are not among them.
+
     Parameters
     ----------
     graph : as imported, also behind a normalisation or on another device.
