@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lipcert.nonlinear import Nonlinearity
@@ -51,6 +53,49 @@ class Total:
 
 Operation = Affine | Total | Nonlinearity
 
+Rearrangement = Callable[[NDArray[np.generic]], NDArray[np.generic]]
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The initialiser that an operation's coefficients depend on, element by element.
+
+    Coefficient i depends on element ``index[i]`` of the initialiser alone (of several origins, on
+    one element of each), with a derivative of at most ``slope[i]`` in magnitude.
+
+    Parameters
+    ----------
+    name, shape : of the initialiser.
+    slope : a number for all coefficients, or one for each, rounded upward.
+    moves : what brought the initialiser's elements to the coefficients' places, in order.
+    """
+
+    name: str
+    shape: Shape
+    slope: NDArray[np.float64] = field(default_factory=lambda: np.ones(()))
+    moves: tuple[Rearrangement, ...] = ()
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """Flat position in the initialiser of each coefficient."""
+        found: NDArray[np.generic] = np.arange(math.prod(self.shape)).reshape(self.shape)
+        for move in self.moves:
+            found = move(found)
+        return np.asarray(found, dtype=np.int64)
+
+    def moved(self, rearrange: Rearrangement) -> Origin:
+        """The origin of coefficients in other places."""
+        slope = self.slope
+        if slope.ndim:
+            slope = np.asarray(rearrange(slope), dtype=np.float64)
+        return replace(self, slope=slope, moves=(*self.moves, rearrange))
+
+    def times(self, factor: NDArray[np.float64], shape: Shape) -> Origin:
+        """The origin of coefficients of ``shape`` that were multiplied by at most ``factor``."""
+        spread = self.moved(lambda array: np.broadcast_to(array, shape))
+        slope = self.slope * np.abs(factor) * (1.0 + 4e-16) + 5e-324
+        return replace(spread, slope=np.broadcast_to(slope, shape) if slope.ndim else slope)
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -64,6 +109,7 @@ class Node:
     inputs, output : names of values.
     shape : shape of the output, ONNX's leading axis included.
     parameters : names of the initialisers that went into its coefficients.
+    origins, shifts : where its coefficients and its bias come from, as far as that is known.
     """
 
     name: str
@@ -73,6 +119,8 @@ class Node:
     output: str
     shape: Shape
     parameters: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    shifts: tuple[Origin, ...] = ()
 
     @property
     def is_linear(self) -> bool:
@@ -95,6 +143,7 @@ class Graph:
     source : path of the model file, empty if in memory.
     initialisers : shapes of the file's initialisers of real numbers, by name.
     file_output : the output's name in the file, where an equal value stands for it here.
+    reads : which of the file's nodes reads which initialiser as a number that could be trained.
     """
 
     name: str
@@ -108,6 +157,7 @@ class Graph:
     source: str = ""
     initialisers: Mapping[str, Shape] = field(default_factory=dict)
     file_output: str = ""
+    reads: tuple[tuple[str, str], ...] = ()
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property

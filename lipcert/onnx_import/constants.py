@@ -7,13 +7,14 @@ norm, a batch-normalisation scale) is a midpoint and a radius that holds the exa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lipcert.graph import Node, Origin
 from lipcert.operators import Norms
 from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF, gamma, up
 
@@ -37,11 +38,13 @@ class Constant:
     value : float64 midpoints, or integers or booleans exactly.
     radius : elementwise bound of the distance to the true value; None when exact.
     sources : names of the initialisers it was made of.
+    origins : how it depends on them, element by element, as far as that is known.
     """
 
     value: AnyArray
     radius: Array | None = None
     sources: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
     @property
     def is_float(self) -> bool:
@@ -67,7 +70,32 @@ class Constant:
     def reshaped(self, rearrange: Callable[[AnyArray], AnyArray]) -> Constant:
         """The constant with its elements rearranged."""
         radius = None if self.radius is None else np.asarray(rearrange(self.radius), np.float64)
-        return Constant(rearrange(self.value), radius, self.sources)
+        origins = tuple(origin.moved(rearrange) for origin in self.origins)
+        return Constant(rearrange(self.value), radius, self.sources, origins)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether its dependence on every initialiser it was made of is known."""
+        return {origin.name for origin in self.origins} >= set(self.sources)
+
+    @property
+    def negated(self) -> Constant:
+        """``−c``: exact."""
+        return Constant(-self.middle, self.radius, self.sources, self.origins)
+
+    def depending(self, *factors: tuple[Constant, Array]) -> Constant:
+        """This computed constant as a map of others, each with a bound of the derivative.
+
+        Where any of them depends on an initialiser in a way that is not known, so does this.
+        """
+        if not all(operand.is_traced for operand, _ in factors):
+            return replace(self, origins=())
+        origins = tuple(
+            origin.times(slope, self.value.shape)
+            for operand, slope in factors
+            for origin in operand.origins
+        )
+        return replace(self, origins=origins)
 
     def tensor(self) -> Tensor:
         """The midpoints as a float64 tensor of its own.  Raises NotFiniteError."""
@@ -103,6 +131,23 @@ class Constant:
         return up(most * float(np.sqrt(np.square(ratios).sum())) * slack)
 
 
+NONE = Constant(np.zeros(()))
+"""Stands for coefficients that no initialiser went into."""
+
+
+def traced(node: Node, coefficients: Constant, bias: Constant) -> Node:
+    """A node with word of the initialisers that its coefficients and its bias are made of.
+
+    Where their dependence on one is not known in full, none of it is said to be.
+    """
+    return replace(
+        node,
+        parameters=(*coefficients.sources, *bias.sources),
+        origins=coefficients.origins if coefficients.is_traced else (),
+        shifts=bias.origins if bias.is_traced else (),
+    )
+
+
 def _ball(value: Array, radius: Array, *operands: Constant, unrounded: bool = False) -> Constant:
     """A computed constant: one more rounding of the value, and of the radius itself.
 
@@ -134,12 +179,13 @@ def add(a: Constant, b: Constant) -> Constant:
     """``a + b``."""
     value = np.asarray(a.middle + b.middle)
     unrounded = _sum_is_exact(a.middle, b.middle, value)
-    return _ball(value, a.spread + b.spread, a, b, unrounded=unrounded)
+    summed = _ball(value, a.spread + b.spread, a, b, unrounded=unrounded)
+    return summed.depending((a, np.ones(())), (b, np.ones(())))
 
 
 def subtract(a: Constant, b: Constant) -> Constant:
     """``a − b``."""
-    return add(a, Constant(-b.middle, b.radius, b.sources))
+    return add(a, b.negated)
 
 
 def multiply(a: Constant, b: Constant) -> Constant:
@@ -147,7 +193,13 @@ def multiply(a: Constant, b: Constant) -> Constant:
     radius = np.abs(a.middle) * b.spread + a.spread * (np.abs(b.middle) + b.spread)
     value = np.asarray(a.middle * b.middle)
     unrounded = _product_is_exact(a.middle, b.middle, value)
-    return _ball(value, radius * _UP, a, b, unrounded=unrounded)
+    product = _ball(value, radius * _UP, a, b, unrounded=unrounded)
+    return product.depending((a, _largest(b)), (b, _largest(a)))
+
+
+def _largest(a: Constant) -> Array:
+    """Elementwise bound of the magnitude."""
+    return np.asarray((np.abs(a.middle) + a.spread) * _UP)
 
 
 def divide(a: Constant, b: Constant) -> Constant:
@@ -159,7 +211,12 @@ def divide(a: Constant, b: Constant) -> Constant:
         radius = (a.spread / clear + np.abs(quotient) * _UP * (b.spread / clear)) * _UP
         product = quotient * b.middle
     unrounded = _product_is_exact(quotient, b.middle, product) and bool((product == a.middle).all())
-    return _ball(quotient, np.where(clear > 0.0, radius, np.inf), a, b, unrounded=unrounded)
+    found = _ball(quotient, np.where(clear > 0.0, radius, np.inf), a, b, unrounded=unrounded)
+    if not found.is_finite:
+        return found
+    with np.errstate(over="ignore"):
+        rate = np.asarray(1.0 / clear * _UP)
+        return found.depending((a, rate), (b, np.asarray(_largest(found) * rate * _UP)))
 
 
 def square_root(a: Constant) -> Constant:

@@ -65,7 +65,7 @@ def fold_sqrt(node: NodeProto, operands: list[Constant], scope: Scope) -> Consta
 @FOLDERS.register("Neg")
 def fold_neg(node: NodeProto, operands: list[Constant], scope: Scope) -> Constant:
     """``−a``."""
-    return Constant(-operands[0].middle, operands[0].radius, operands[0].sources)
+    return operands[0].negated
 
 
 @FOLDERS.register("Abs")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
 from onnx import NodeProto
 from onnx.reference import ReferenceEvaluator
 
+from lipcert.graph import Rearrangement
 from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.constants import AnyArray, Constant
 from lipcert.onnx_import.growth import expected_size
@@ -43,6 +45,11 @@ COUNTING = frozenset({
     "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Sub", "Sum",
 })
 """Arithmetic that is exact on whole numbers."""
+MOVING = frozenset({
+    "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile",
+    "Transpose", "Unsqueeze",
+})
+"""Structural operators that take every element of the result from their first operand."""
 # fmt: on
 
 UNTOUCHED = frozenset({"ConstantOfShape", "EyeLike", "Shape", "Size"})
@@ -118,13 +125,27 @@ def _casts_to_real(node: NodeProto) -> bool:
 def _reference(node: NodeProto, operands: list[Constant], scope: Scope) -> list[Constant]:
     """Run ONNX's reference implementation on the values and, where there are any, on the radii."""
     values = _run(node, [operand.value for operand in operands], scope)
-    sources = tuple(dict.fromkeys(name for operand in operands for name in operand.sources))
+    made_of = operands[:1] if node.op_type in MOVING and operands[0].is_float else operands
+    sources = tuple(dict.fromkeys(name for operand in made_of for name in operand.sources))
     radii: list[AnyArray | None] = [None] * len(values)
     inexact = any(operand.radius is not None for operand in operands)
     if inexact and node.op_type not in UNTOUCHED:
         widths = [o.spread if o.is_float else o.value for o in operands]
         radii = [np.abs(np.asarray(r, np.float64)) for r in _run(node, widths, scope)]
-    return [as_constant(v, r, sources) for v, r in zip(values, radii, strict=True)]
+    found = [as_constant(v, r, sources) for v, r in zip(values, radii, strict=True)]
+    moved = operands[0].origins if node.op_type in MOVING else ()
+    if not moved:
+        return found
+    return [
+        replace(constant, origins=tuple(o.moved(_mover(node, operands, scope, k)) for o in moved))
+        for k, constant in enumerate(found)
+    ]
+
+
+def _mover(node: NodeProto, operands: list[Constant], scope: Scope, output: int) -> Rearrangement:
+    """What the node does to the elements of its first operand, for one of its outputs."""
+    others = [operand.value for operand in operands[1:]]
+    return lambda array: _run(node, [array, *others], scope)[output]
 
 
 def _run(node: NodeProto, values: list[AnyArray], scope: Scope) -> list[AnyArray]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from lipcert.errors import InputError
+from lipcert.graph import Origin
 from lipcert.onnx_import.constants import Constant
 from lipcert.onnx_import.tensors import read_tensor
 
@@ -29,6 +32,9 @@ def _read(tensor: TensorProto, place: str) -> Constant:
     constant = read_tensor(tensor, place, (tensor.name,))
     if constant.is_float and np.isnan(constant.middle).any():
         raise InputError(place, "holds NaN", "a model with such weights has no bound")
+    if constant.is_float:
+        origin = Origin(tensor.name, tuple(constant.value.shape))
+        constant = replace(constant, origins=(origin,))
     return constant
 
 

@@ -24,6 +24,7 @@ from lipcert.onnx_import.initialisers import read_initialisers, uses_narrow_type
 from lipcert.onnx_import.order import needed_in_order
 from lipcert.onnx_import.pairing import pair_extrema
 from lipcert.onnx_import.pending import import_pending, refuse_masked
+from lipcert.onnx_import.reads import made_of, trainable_reads, with_all_sources
 from lipcert.onnx_import.registry import IMPORTERS
 from lipcert.onnx_import.scope import Scope
 from lipcert.onnx_import.signature import (
@@ -149,8 +150,10 @@ def build_graph(
             named=named,
         )
         needed = {v for _, node in order for v in node.input} | {target}
+        reads: list[tuple[str, str]] = []
         for position, node in order:
             _import_node(node, position, scope, needed)
+            reads += trainable_reads(node, position, scope)
         result = scope.names.get(target, target)
         nodes = pair_extrema([*scope.nodes, *_output_node(result, scope, signal.name)])
         return Graph(
@@ -165,6 +168,7 @@ def build_graph(
             source,
             trained,
             file_output=target,
+            reads=tuple(dict.fromkeys((*reads, *made_of(result, scope)))),
         ).ending_at(result)
 
     graph = build(signature)
@@ -239,7 +243,7 @@ def _import_operator(node: NodeProto, scope: Scope) -> None:
         _import_shape(node, scope)
     elif all(scope.is_constant(name) for name in node.input if name):
         for name, constant in zip(node.output, fold(node, scope), strict=False):
-            scope.define(name, constant)
+            scope.define(name, with_all_sources(constant, node, scope))
     elif scope.repeats(node):
         return
     elif any(name in scope.pending for name in node.input):

@@ -13,7 +13,7 @@ from onnx import NodeProto
 from lipcert.errors import LipcertError, UnsupportedError
 from lipcert.graph import Affine, Node, Operation, Total
 from lipcert.nonlinear import Nonlinearity
-from lipcert.onnx_import.constants import Constant
+from lipcert.onnx_import.constants import NONE, Constant, traced
 from lipcert.onnx_import.rearranged import key_of
 from lipcert.operators import (
     Indexing,
@@ -66,6 +66,8 @@ class Scope:
     (``shapes``), never both.  ``origins`` maps a value to the ONNX node that made it, ``names``
     a value to an equal one met before.  ``pending`` holds values that jump where their operands
     cross a limit (comparisons, signs): they are no signals, but may become part of one.
+    ``merged`` holds the labels of nodes that repeat an earlier one, initialisers included;
+    ``readers`` the position of the first node of each label that reads an initialiser.
     """
 
     opset: int
@@ -81,6 +83,8 @@ class Scope:
     label: str = ""
     onnx_type: str = ""
     named: set[str] = field(default_factory=set)
+    merged: set[str] = field(default_factory=set)
+    readers: dict[str, int] = field(default_factory=dict)
     _fresh: int = 0
     _room: int | None = None
     _own: set[str] = field(default_factory=set)
@@ -113,10 +117,15 @@ class Scope:
         pairs = list(zip(node.output, earlier.output, strict=True))
         if earlier is node or any(new and not old for new, old in pairs):
             return False
+        if self._sources(node) == self._sources(earlier):
+            self.merged.add(self.label)
         for new, old in pairs:
             if new:
                 self._same(self.names.get(old, old), new)
         return True
+
+    def _sources(self, node: NodeProto) -> list[tuple[str, ...]]:
+        return [self.constants[name].sources for name in node.input if name in self.constants]
 
     def _content(self, name: str) -> object:
         constant = self.constants.get(name)
@@ -202,7 +211,8 @@ class Scope:
         inputs: tuple[str, ...],
         shape: Shape,
         output: str | None = None,
-        parameters: tuple[str, ...] = (),
+        coefficients: Constant = NONE,
+        bias: Constant = NONE,
     ) -> str:
         """Append an operation and return the name of its output."""
         self.allow(math.prod(shape), "a tensor")
@@ -211,9 +221,8 @@ class Scope:
                 raise self.refuse(f"reads {source!r}, which is no signal, in place of one")
         name = output if output is not None else self.fresh(self.label)
         self._own.add(name)
-        self.nodes.append(
-            Node(self.label, self.onnx_type, operation, inputs, name, shape, parameters)
-        )
+        node = Node(self.label, self.onnx_type, operation, inputs, name, shape)
+        self.nodes.append(traced(node, coefficients, bias))
         self.shapes[name] = shape
         return name
 
@@ -224,7 +233,7 @@ class Scope:
         output: str | None = None,
         *,
         bias: Constant | None = None,
-        parameters: tuple[str, ...] = (),
+        coefficients: Constant = NONE,
     ) -> str:
         """Append ``A x + b``; a rearrangement or projection met before is the earlier value."""
         if is_identity(operator) and bias is None:
@@ -236,11 +245,10 @@ class Scope:
                     Affine(operator), (source,), operator.out_shape, output
                 )
             return self._same(self._rearranged[key], output)
-        operation = Affine(operator)
+        operation, shape = Affine(operator), operator.out_shape
         if bias is not None:
-            operation = Affine(operator, bias.tensor(), self._bias_error(bias, operator.out_shape))
-            parameters = (*parameters, *bias.sources)
-        return self.emit(operation, (source,), operator.out_shape, output, parameters)
+            operation = Affine(operator, bias.tensor(), self._bias_error(bias, shape))
+        return self.emit(operation, (source,), shape, output, coefficients, bias or NONE)
 
     def _bias_error(self, bias: Constant, shape: Shape) -> float:
         copies = math.prod(shape) / max(1, bias.value.size)
@@ -265,10 +273,10 @@ class Scope:
         sources: list[str],
         shape: Shape,
         output: str | None = None,
-        parameters: tuple[str, ...] = (),
+        coefficients: Constant = NONE,
     ) -> str:
         """Append a nonlinearity."""
-        return self.emit(nonlinearity, tuple(sources), shape, output, parameters)
+        return self.emit(nonlinearity, tuple(sources), shape, output, coefficients)
 
     def rearrange(self, index: Positions, source: str, output: str | None = None) -> str:
         """Append a map that moves elements: flat input positions, −1 for zero."""

@@ -130,7 +130,7 @@ def import_prelu(node: NodeProto, scope: Scope) -> None:
     if scope.common_shape(shape, slope.value.shape) != shape:
         raise scope.refuse(f"its slope {slope.value.shape} does not fit {shape}")
     scope.nonlinear(
-        PRelu(slope.tensor()), [node.input[0]], shape, node.output[0], parameters=slope.sources
+        PRelu(slope.tensor()), [node.input[0]], shape, node.output[0], coefficients=slope
     )
 
 

@@ -78,14 +78,10 @@ def import_sub(node: NodeProto, scope: Scope) -> None:
             scope.linear(Centring(scope.shape(left), mean[1]), left, node.output[0])
             return
     if scope.is_constant(right):
-        add_constant(_negated(scope.constants[right]), left, scope, node.output[0])
+        add_constant(scope.constants[right].negated, left, scope, node.output[0])
         return
     minus = scale(right, ball.exact(-1.0), scope, None)
     _add([left, minus], scope, node.output[0])
-
-
-def _negated(constant: Constant) -> Constant:
-    return Constant(-constant.middle, constant.radius, constant.sources)
 
 
 @IMPORTERS.register("Neg")
@@ -99,7 +95,7 @@ def scale(name: str, factor: Constant, scope: Scope, output: str | None) -> str:
     shape = scope.common_shape(scope.shape(name), factor.value.shape)
     source = scope.broadcast(name, shape)
     operator = Diagonal(factor.tensor(), shape, factor.largest_error())
-    return scope.linear(operator, source, output, parameters=factor.sources)
+    return scope.linear(operator, source, output, coefficients=factor)
 
 
 @IMPORTERS.register("Mul")

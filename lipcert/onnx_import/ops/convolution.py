@@ -47,7 +47,7 @@ def import_conv(node: NodeProto, scope: Scope) -> None:
         node.input[0],
         node.output[0],
         bias=_channel_bias(node, scope, operator.out_shape),
-        parameters=weight.sources,
+        coefficients=weight,
     )
 
 
@@ -93,7 +93,7 @@ def import_conv_transpose(node: NodeProto, scope: Scope) -> None:
         node.input[0],
         node.output[0],
         bias=_channel_bias(node, scope, forward.in_shape),
-        parameters=weight.sources,
+        coefficients=weight,
     )
 
 

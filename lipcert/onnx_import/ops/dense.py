@@ -111,8 +111,8 @@ def signal_times_constant(signal: str, weight: Constant, scope: Scope, output: s
         flat = weight.reshaped(lambda array: array.reshape(value.shape[-2:]).T)
         dense = Dense(flat.tensor(), shape[:-1], flat.matrix_error())
         if wanted == dense.out_shape:
-            return scope.linear(dense, signal, output, parameters=weight.sources)
-        product = scope.linear(dense, signal, parameters=weight.sources)
+            return scope.linear(dense, signal, output, coefficients=flat)
+        product = scope.linear(dense, signal, coefficients=flat)
         return scope.reshape(product, wanted, output)
     if len(shape) == 1:
         row = scope.reshape(signal, (1, *shape))
@@ -149,7 +149,7 @@ def _stacked_product(signal: str, weight: Constant, scope: Scope, output: str | 
             error=kernel.matrix_error(),
         ),
         channels,
-        parameters=weight.sources,
+        coefficients=kernel,
     )
     product = scope.reshape(product, (count, columns, tokens))
     product = scope.linear(Transpose((count, columns, tokens), (0, 2, 1)), product)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -61,10 +62,10 @@ def import_batch_normalization(node: NodeProto, scope: Scope) -> None:
     inside = ball.add(variance, ball.exact(options.number("epsilon", 1e-5)))
     if not bool((inside.middle - inside.spread > 0.0).all()):
         raise scope.refuse("has a variance that is not positive", "a model with it has no bound")
-    rate = ball.divide(gain, ball.square_root(inside))
-    offset = ball.subtract(shift, ball.multiply(mean, rate))
-    rate = Constant(rate.value, rate.radius, gain.sources)
-    offset = Constant(offset.value, offset.radius, shift.sources)
+    # mean and variance are statistics, not parameters: they are no sources
+    root = replace(ball.square_root(inside), sources=(), origins=())
+    rate = ball.divide(gain, root)
+    offset = ball.subtract(shift, ball.multiply(replace(mean, sources=(), origins=()), rate))
     scaled = scale(node.input[0], _per_channel(rate, shape, scope), scope, None)
     scope.shift(_per_channel(offset, shape, scope), scaled, node.output[0])
 
