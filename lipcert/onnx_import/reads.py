@@ -26,7 +26,8 @@ def trainable_reads(node: NodeProto, position: int, scope: Scope) -> list[tuple[
     Nodes that only compute constants hand their reads on to those that use the result.  Of nodes
     that share a name only the first keeps it here.
     """
-    if all(scope.is_constant(name) for name in node.input if name) or scope.label in scope.merged:
+    folded = all(scope.is_constant(name) for name in node.input if name)
+    if folded or scope.merged.intersection(node.output):
         return []
     label = scope.label
     names: dict[str, None] = {}

@@ -66,7 +66,7 @@ class Scope:
     (``shapes``), never both.  ``origins`` maps a value to the ONNX node that made it, ``names``
     a value to an equal one met before.  ``pending`` holds values that jump where their operands
     cross a limit (comparisons, signs): they are no signals, but may become part of one.
-    ``merged`` holds the labels of nodes that repeat an earlier one, initialisers included;
+    ``merged`` holds outputs of nodes that repeat an earlier one, initialisers included;
     ``readers`` the position of the first node of each label that reads an initialiser.
     """
 
@@ -118,7 +118,7 @@ class Scope:
         if earlier is node or any(new and not old for new, old in pairs):
             return False
         if self._sources(node) == self._sources(earlier):
-            self.merged.add(self.label)
+            self.merged.update(filter(None, node.output))
         for new, old in pairs:
             if new:
                 self._same(self.names.get(old, old), new)

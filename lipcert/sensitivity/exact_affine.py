@@ -15,6 +15,8 @@ from lipcert.rounding import add_up, gamma, mul_up, sqrt_up, sub_down, up
 MOST_SIDE = 256
 """Smaller side up to which the singular values are computed."""
 MOST_ELEMENTS = 1 << 20
+SMALL, LARGE = 1e-30, 1e30
+"""Between these no square that matters under- or overflows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class AffineBall:
         weight = dense.weight
         if min(weight.shape) > MOST_SIDE or weight.numel() > MOST_ELEMENTS:
             return None
-        if not 1e-100 < sigma < 1e100:
+        if not SMALL < sigma < LARGE:
             return None
         left, values, right = torch.linalg.svd(weight, full_matrices=False)
         return AffineBall(dense, sigma, left, values, right)
@@ -55,7 +57,7 @@ class AffineBall:
         """
         rows = shift.expand(self.dense.out_shape).reshape(-1, self.dense.out_shape[-1])
         size = float(torch.linalg.vector_norm(rows))
-        if not 1e-100 < size < 1e100 or not 1e-100 < radius < 1e100:
+        if not SMALL < size < LARGE or not SMALL < radius < LARGE:
             return math.inf
         coefficients = rows @ self.left  # (positions, singular values)
         excess = self._best_excess(radius, coefficients.square().sum(0))

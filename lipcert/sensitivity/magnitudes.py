@@ -19,7 +19,7 @@ from lipcert.nonlinear import (
     RootMeanSquare,
     Softmax,
 )
-from lipcert.operators import Dense, LinearOperator, is_identity
+from lipcert.operators import Dense, is_identity
 from lipcert.operators.indexing import exact_root
 from lipcert.rounding import (
     SMALLEST_NORMAL,
@@ -249,13 +249,13 @@ def _range_of(operation: Nonlinearity, node: Node) -> Candidates:
 
 
 def entry_bound(operation: RootMeanSquare, elements: int) -> float | None:
-    """Bound of the l2 norm of n elements of a group over √n of them, n = ``elements``.
+    """``√(elements/gain)``: of one element with all elements of a group, of √n with one.
 
     ``Σx²/(gain·mean(x²)) = n/gain`` over a group of n; an offset or a floor only shrinks that.
     """
     if operation.offset < 0.0 or not operation.gain > 0.0:
         return None
-    return mul_up(sqrt_up(div_up(float(elements), down(operation.gain))), 1.0)
+    return sqrt_up(div_up(float(elements), down(operation.gain)))
 
 
 def _exact_activation(node: Node, size: float) -> Candidates:
@@ -272,8 +272,3 @@ def _exact_activation(node: Node, size: float) -> Candidates:
     else:
         value = min(1.0, slack / (1.0 + math.exp(-min(share, 700.0)) * (1.0 - 8 * UNIT_ROUNDOFF)))
     yield "exact activation", mul_up(root, value)
-
-
-def operator_norm(context: BoundContext, operator: LinearOperator) -> float:
-    """The proven spectral norm."""
-    return context.norm_of(operator).value

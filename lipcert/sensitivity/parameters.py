@@ -29,6 +29,9 @@ from lipcert.sensitivity.usage import kernel_factor, tap_factor
 
 Array = NDArray[np.float64]
 
+UNDERFLOW = 1e-150
+"""More than what squares that vanish can add to a root of sums of squares up to 1."""
+
 FREEZE = (
     "train without it and name it in frozen=…, or export the model so that it enters a layer as "
     "it is"
@@ -167,9 +170,12 @@ def _spread(origin: Origin) -> float:
 def _root_sums(index: NDArray[np.int64], slope: Array, origin: Origin) -> Array:
     """``(Σ slope_i²)^½`` for every element of an initialiser, rounded upward."""
     count = math.prod(origin.shape)
-    sums = np.bincount(index, weights=np.square(slope), minlength=count)
-    slack = 1.0 + 4.0 * gamma(int(np.bincount(index, minlength=1).max()) + 4)
-    return np.asarray(np.sqrt(sums) * slack)
+    most = float(slope.max(initial=0.0))
+    if most == 0.0 or not math.isfinite(most):
+        return np.full(count, most)
+    sums = np.bincount(index, weights=np.square(slope / most), minlength=count)
+    slack = 1.0 + 4.0 * gamma(int(np.bincount(index, minlength=1).max()) + 6)
+    return np.asarray((np.sqrt(sums) * slack + UNDERFLOW) * most * (1.0 + 4e-16) + 5e-324)
 
 
 def _shift(node: Node, origin: Origin) -> Use:
@@ -180,7 +186,7 @@ def _shift(node: Node, origin: Origin) -> Use:
         copies = np.bincount(places, minlength=math.prod(origin.shape))
         gains = np.array([exact_root(int(n)) for n in copies])
         if float(slope) != 1.0:
-            gains = gains * float(slope) * (1.0 + 4.0 * UNIT_ROUNDOFF)
+            gains = gains * float(slope) * (1.0 + 4.0 * UNIT_ROUNDOFF) + 5e-324
     else:
         gains = _root_sums(places, slope, origin)
     return Use(node, origin, float(gains.max(initial=0.0)), gains, places, is_shift=True)
@@ -205,7 +211,7 @@ def _elementwise(node: Node, origin: Origin, held: Shape, X: float, entry: float
     with np.errstate(invalid="ignore"):
         gains = np.where(steepest > 0.0, steepest * reach, 0.0)
     exact = not slope.ndim and float(slope) == 1.0 and entry is None
-    gains = gains if exact else gains * (1.0 + 4.0 * UNIT_ROUNDOFF)
+    gains = gains if exact else gains * (1.0 + 4.0 * UNIT_ROUNDOFF) + 5e-324
     return Use(node, origin, float(gains.max(initial=0.0)), gains, places)
 
 
