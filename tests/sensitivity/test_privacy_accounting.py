@@ -30,7 +30,7 @@ from lipcert.sensitivity.privacy.accountants import (
 
 dp: Any = pytest.importorskip("dp_accounting")
 
-GRID = list(itertools.product((0.7, 1.0, 4.0), (0.001, 0.01, 0.2), (1, 100, 3000)))
+GRID = list(itertools.product((0.8, 4.0), (0.001, 0.01, 0.2), (1, 100, 3000)))
 DELTAS = (1e-5, 1e-6)
 LIMIT = 40.0
 """Above this ε the grid's direct calculation takes seconds and nobody asks."""
@@ -173,10 +173,10 @@ def test_epsilon_is_never_zero_because_a_moment_cancels() -> None:
 @pytest.mark.parametrize("accountant", ["rdp", "pld"])
 def test_monotone(accountant: str) -> None:
     def spent(**changes: Any) -> float:
-        return epsilon(settings(accountant=accountant, **changes))
+        return epsilon(settings(accountant=accountant, **{"noise_multiplier": 2.0, **changes}))
 
     base = spent()
-    assert spent(noise_multiplier=1.2) < base < spent(noise_multiplier=0.9)
+    assert spent(noise_multiplier=2.2) < base < spent(noise_multiplier=1.9)
     assert spent(batch_size=80) < base < spent(batch_size=120)
     assert spent(steps=800) < base < spent(steps=1200)
     assert spent(delta=1e-4) < base < spent(delta=1e-6)
@@ -184,10 +184,10 @@ def test_monotone(accountant: str) -> None:
 
 def test_replacing_an_example_costs_more_and_both_accountants_say_so() -> None:
     assert epsilon(settings(adjacency="replace-one")) > epsilon(settings())
-    whole = {"batch_size": 10_000, "steps": 7, "noise_multiplier": 9.0}
+    whole = {"batch_size": 10_000, "steps": 2, "noise_multiplier": 20.0}
     for accountant in ACCOUNTANTS:
         replaced = settings(**whole, accountant=accountant, adjacency="replace-one")
-        halved = settings(**{**whole, "noise_multiplier": 4.5}, accountant=accountant)
+        halved = settings(**{**whole, "noise_multiplier": 10.0}, accountant=accountant)
         assert epsilon(replaced) == pytest.approx(epsilon(halved), rel=1e-6)
     relation = dp.NeighboringRelation.REPLACE_ONE
     expected = direct(dp.pld.PLDAccountant(relation), sampled(1.0, 0.01, 1000), 1e-5)
@@ -204,10 +204,9 @@ def test_moments_refuse_sampling_with_replaced_examples() -> None:
     ("accountant", "adjacency", "target"),
     [
         ("rdp", "add-remove", 0.1),
-        ("rdp", "add-remove", 3.0),
         ("rdp", "add-remove", 50.0),
-        ("pld", "add-remove", 3.0),
-        ("pld", "replace-one", 3.0),
+        ("pld", "add-remove", 0.5),
+        ("pld", "replace-one", 0.5),
     ],
 )
 def test_noise_for_a_target(accountant: str, adjacency: str, target: float) -> None:
@@ -219,8 +218,8 @@ def test_noise_for_a_target(accountant: str, adjacency: str, target: float) -> N
 
 def test_noise_for_an_epsilon_gives_the_noise_back() -> None:
     for accountant in ACCOUNTANTS:
-        asked = settings(accountant=accountant, noise_multiplier=1.3, steps=30)
-        assert noise_multiplier_for(asked, epsilon(asked)) == pytest.approx(1.3, rel=1e-4)
+        asked = settings(accountant=accountant, noise_multiplier=3.0, steps=30)
+        assert noise_multiplier_for(asked, epsilon(asked)) == pytest.approx(3.0, rel=1e-4)
 
 
 def test_noise_for_a_target_where_delta_covers_everything_is_still_enough() -> None:
@@ -231,7 +230,7 @@ def test_noise_for_a_target_where_delta_covers_everything_is_still_enough() -> N
 
 @pytest.mark.parametrize("target", [0.0, -1.0, math.nan, math.inf, 1e-9, 1e12])
 def test_targets_that_are_refused(target: float) -> None:
-    asked = settings(accountant="rdp", batch_size=5000)
+    asked = settings(accountant="rdp", batch_size=10_000)
     with pytest.raises(InputError, match="--target-epsilon"):
         noise_multiplier_for(asked, target)
 

@@ -146,7 +146,9 @@ def test_unequal_multipliers_compose_harmonically() -> None:
 @pytest.mark.parametrize("allocation", list(ALLOCATIONS))
 def test_target_is_kept_by_the_result(allocation: str) -> None:
     layers = named([(0.3, 7), (1e-4, 90_000), (0.0, 5), (17.0, 3)])
-    asked = settings(noise_multiplier=None, target_epsilon=2.0, allocation=allocation)
+    asked = settings(
+        batch_size=10_000, noise_multiplier=None, target_epsilon=2.0, allocation=allocation
+    )
     result = account(asked, layers)
     assert 2.0 * (1 - 1e-4) <= result.epsilon <= 2.0 == result.target_epsilon
     assert result.epsilon == epsilon(asked, noise_multiplier=result.effective_multiplier)
