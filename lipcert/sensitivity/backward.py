@@ -12,6 +12,7 @@ from lipcert.bounds import BoundContext
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.operators import Dense, Reshape, is_identity
 from lipcert.rounding import add_up, mul_up
+from lipcert.sensitivity.suffix import suffix_constants
 from lipcert.signals import SignalForm
 
 Head = Callable[[Tensor], float]
@@ -37,6 +38,7 @@ class Backward:
     loss_lipschitz : of the loss in the model's output.
     context : norms found so far, in l2.
     head : of the loss, where it has one.
+    suffix : the method that bounds the constants of the model's last layers.
     """
 
     graph: Graph
@@ -44,6 +46,8 @@ class Backward:
     loss_lipschitz: float
     context: BoundContext
     head: Head | None = None
+    suffix: str = "averaged"
+    _constants: dict[str, float] | None = None
 
     def run(self, on: frozenset[str]) -> dict[str, Cotangent]:
         """Bounds at every value, by the tightenings that are ``on``.
@@ -54,7 +58,11 @@ class Backward:
         """
         graph = self.graph
         arriving: dict[str, float] = {graph.output: self.loss_lipschitz}
-        through = self._stretches() if "suffix" in on else {}
+        through = self._stretches() if "stretches" in on else {}
+        if "suffix" in on:
+            for value, constant in self.constants.items():
+                gradient = mul_up(constant, self.loss_lipschitz)
+                through[value] = min(_number(through.get(value, math.inf)), _number(gradient))
         found: dict[str, Cotangent] = {}
         pairwise = self._pairwise() if "head" in on else None
         for node in reversed(graph.nodes):
@@ -110,6 +118,14 @@ class Backward:
         values = {0: self.graph.input}
         values |= {k: stage.node.output for k, stage in enumerate(form.stages, start=1)}
         return {values[j]: g for j, g in gradients.items()}
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """Proven constants of the maps from the stages' outputs to the model's."""
+        if self._constants is None:
+            found = suffix_constants(self.graph, self.form, self.suffix, self.context)
+            self._constants = found
+        return self._constants
 
     def _pairwise(self) -> tuple[Node, float] | None:
         """The dense layer that gives the output, and the head's bound at its input."""

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Collection
 
-from lipcert.bounds import BoundContext, Progress
+from lipcert.bounds import METHODS, BoundContext, Progress
 from lipcert.bounds.context import silent
 from lipcert.bounds.obstacles import obstacles_of
 from lipcert.errors import InputError, UnboundedError, UnsupportedError
@@ -30,7 +30,8 @@ TIGHTENINGS = {
     "affine": "the largest norm of dense layers, exactly",
     "activations": "the largest norm of sigmoid and tanh layers, exactly",
     "centre": "distance to the value at the input set's centre",
-    "suffix": "norms of whole linear stretches behind a layer",
+    "stretches": "norms of whole linear stretches behind a layer",
+    "suffix": "constants of all that follows a layer",
     "usage": "how often a kernel's taps and inputs are really used",
     "head": "the last layer taken together with the loss",
 }
@@ -49,6 +50,8 @@ def sensitivities(
     loss: str = "a loss of one's own",
     plain: bool = False,
     frozen: Collection[str] = (),
+    prefix: str = "averaged",
+    compare: bool = True,
     settings: NormSettings | None = None,
     progress: Progress = silent,
 ) -> Sensitivities:
@@ -59,9 +62,13 @@ def sensitivities(
     loss_lipschitz : of the loss in the model's output, per example (divide by a fixed, public
         batch size for a mean over the batch).
     input_set : where inputs lie.
-    head : from the last layer's weight to a bound of the loss gradient at its input.
+    head : from the last layer's weight to a bound of the loss gradient at its input, scaled as
+        the loss is.
     plain : Algorithm 8 as published, without the tightenings.
     frozen : initialisers that are not trained.
+    prefix : the method of ``METHODS`` that bounds the constants of the model's first and last
+        layers; "autolip" costs nothing beyond the norms, as a training step wants it.
+    compare : also find the global bound without each of the tightenings.
     settings : how operator norms are found.
 
     Raises
@@ -80,8 +87,9 @@ def sensitivities(
     moved = graph.to(settings.device)
     form = fold(graph)
     context = BoundContext("l2", settings, progress)
-    forward = Forward(moved, form, input_set, context)
-    backward = Backward(moved, form, loss_lipschitz, context, head)
+    METHODS.check_norm(prefix, "l2")
+    forward = Forward(moved, form, input_set, context, prefix)
+    backward = Backward(moved, form, loss_lipschitz, context, head, prefix)
     uses = Uses(moved, frozen)
 
     def run(on: frozenset[str]) -> tuple[LayerSensitivity, ...]:
@@ -97,7 +105,7 @@ def sensitivities(
     if not math.isfinite(total):
         raise _unbounded(graph, form, chosen)
     gains = {}
-    if not plain:
+    if compare and not plain:
         for done, name in enumerate(sorted(everything), start=1):
             progress(f"bounds without {TIGHTENINGS[name]}", done / (len(everything) + 1))
             gains[name] = global_delta(run(everything - {name}))

@@ -15,6 +15,8 @@ from lipcert.rounding import add_up, gamma, mul_up, sqrt_up, sub_down, up
 MOST_SIDE = 256
 """Smaller side up to which the singular values are computed."""
 MOST_ELEMENTS = 1 << 20
+GRID = 33
+"""Multipliers tried at once."""
 SMALL, LARGE = 1e-30, 1e30
 """Between these no square that matters under- or overflows."""
 
@@ -68,18 +70,13 @@ class AffineBall:
         s2 = self.values.square().numpy()
         square_of_sigma, weights = self.sigma**2, squares.numpy()
 
-        def value(log: float) -> float:
-            lam = square_of_sigma * (1.0 + math.exp(log))
-            return float(lam * radius**2 + np.sum(weights * s2 / np.maximum(lam - s2, 1e-300)))
-
         low, high = math.log(1e-11), math.log(1e9)
-        golden = (math.sqrt(5.0) - 1.0) / 2.0
-        for _ in range(70):
-            a, b = high - golden * (high - low), low + golden * (high - low)
-            if value(a) <= value(b):
-                high = b
-            else:
-                low = a
+        for _ in range(5):  # the bound is convex in λ, so its least value is between neighbours
+            logs = np.linspace(low, high, GRID)
+            lam = square_of_sigma * (1.0 + np.exp(logs))
+            gaps = np.maximum(lam[:, None] - s2, 1e-300)
+            place = int(np.argmin(lam * radius**2 + (weights * s2 / gaps).sum(1)))
+            low, high = float(logs[max(0, place - 1)]), float(logs[min(GRID - 1, place + 1)])
         return math.exp((low + high) / 2.0)
 
     def _proved(self, radius: float, rows: Tensor, coefficients: Tensor, excess: float) -> float:

@@ -60,12 +60,14 @@ class Forward:
     graph, form : the model, and its signal form.
     inputs : the input set.
     context : norms found so far, in l2.
+    prefix : the method that bounds the constants of the model's first layers.
     """
 
     graph: Graph
     form: SignalForm
     inputs: InputSet
     context: BoundContext
+    prefix: str = "averaged"
     _balls: dict[int, AffineBall | None] = field(default_factory=dict)
     _centre: Evaluation | None = None
     _constants: dict[str, float] | None = None
@@ -132,7 +134,7 @@ class Forward:
     def constants(self) -> dict[str, float]:
         """Proven Lipschitz constants of the maps from the input to the stages' outputs."""
         if self._constants is None:
-            signals = self.context.once(METHODS["averaged"], self.form).signals
+            signals = self.context.once(METHODS[self.prefix], self.form).signals
             self._constants = {
                 stage.node.output: signals[k] for k, stage in enumerate(self.form.stages, start=1)
             }

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from lipcert.bounds import BoundContext
 from lipcert.graph import Graph
+from lipcert.nonlinear import Larger
 from lipcert.sensitivity.backward import Backward, Head
 from lipcert.sensitivity.engine import TIGHTENINGS
+from lipcert.sensitivity.suffix import starting_at
 from lipcert.signals import fold
 
 ALL = frozenset(TIGHTENINGS)
@@ -81,3 +83,16 @@ def test_no_gradient_is_longer_than_its_bound(seed: int) -> None:
             if slope is not None:
                 longest = float(slope.reshape(20, -1).norm(dim=1).max())
                 assert longest <= found[name].G * (1.0 + 1e-12) + 1e-12
+
+
+def test_fixed_signals_do_not_count() -> None:
+    """From h on: max(h, x) and + x change with h alone."""
+    d = Drawing(2)
+    h = d.relu(d.matrix([[2.0, 0.0], [0.0, 2.0]]))
+    larger = d.add(Larger(), "x", h)
+    graph = d.graph(d.total(d.matrix([[3.0, 0.0], [0.0, 3.0]], larger), "x"))
+    rest = starting_at(graph, h)
+    assert rest.input == h and rest.output == graph.output
+    values = rest.evaluate(torch.tensor([[1.0, 2.0]]).double())
+    assert values.tolist() == [[3.0, 6.0]]
+    assert backward(graph).constants[h] == pytest.approx(3.0)

@@ -177,6 +177,17 @@ def test_residual_block_with_a_box() -> None:
     assert found.global_delta <= found.plain_delta
 
 
+def test_a_training_step_can_do_with_the_norms_alone() -> None:
+    rng = np.random.default_rng(2)
+    held = {"w": rng.standard_normal((3, 8)), "v": rng.standard_normal((8, 2))}
+    graph = small_graph(CHAIN, held, [1, 3])
+    settings = {"loss_lipschitz": 1.0, "input_set": norm_ball(1.0)}
+    quick = sensitivities(graph, **settings, prefix="autolip", compare=False)
+    best = sensitivities(graph, **settings)
+    assert best.global_delta <= quick.global_delta <= best.plain_delta
+    assert not quick.gains and best.gains
+
+
 def test_data_bounds_are_labelled() -> None:
     found = sensitivities(chain(), loss_lipschitz=1.0, input_set=data_maximum(np.ones((3, 1))))
     assert not found.is_private and "not a privacy guarantee" in str(found)
