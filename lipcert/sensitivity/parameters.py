@@ -79,10 +79,13 @@ def check_reads(graph: Graph, frozen: Collection[str]) -> None:
                 finding = f"its coefficients are computed from the initialiser {name!r}"
                 raise UnsupportedError(_place(node), finding, FREEZE)
     covered = {(node.name, name) for node in graph.nodes for name in node.parameters}
-    for label, name in graph.reads:
-        if (label, name) not in covered and name not in frozen:
-            finding = f"the initialiser {name!r} enters it in a way that is not bounded"
-            raise UnsupportedError(f"node {label!r}", finding, FREEZE)
+    lost = [read for read in graph.reads if read not in covered and read[1] not in frozen]
+    if lost:
+        label, name = lost[0]
+        finding = f"the initialiser {name!r} enters it in a way that is not bounded"
+        others = list(dict.fromkeys(other for _, other in lost if other != name))
+        also = f" (and likewise {', '.join(others)})" if others else ""
+        raise UnsupportedError(f"node {label!r}", finding, FREEZE + also)
 
 
 def _place(node: Node) -> str:
