@@ -17,8 +17,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 import lipcert
-from lipcert.sensitivity.tracing import parameter_uses
-from lipcert.sensitivity.truth import gradient_norms
+from lipcert.sensitivities.tracing import parameter_uses
+from lipcert.sensitivities.truth import gradient_norms
 
 MODEL = "cifar_wide_kw.onnx"
 DATA = "cifar10_nchw_kw.npz"

@@ -31,6 +31,11 @@ COMMANDS = {
         "report_command",
         "Lay out a JSON result of certify as HTML or Markdown.",
     ),
+    "sensitivity": Entry(
+        f"{__package__}.sensitivity_command",
+        "sensitivity_command",
+        "Bound one example's gradients, and the privacy that noise on them buys.",
+    ),
     "gate": Entry(
         f"{__package__}.gate_command",
         "gate_command",

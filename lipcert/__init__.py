@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from lipcert.gating.gate import gate
     from lipcert.gating.result import GateResult
     from lipcert.inspection import Inspection
+    from lipcert.sensitivities.analysis import sensitivity
+    from lipcert.sensitivities.losses import parse_loss
+    from lipcert.sensitivities.privacy import PrivacySettings
+    from lipcert.sensitivities.result import Sensitivities
 
 _HOMES = {
     "load": "lipcert.api",
@@ -45,6 +49,10 @@ _HOMES = {
     "Normalization": "lipcert.certification.normalization",
     "gate": "lipcert.gating.gate",
     "GateResult": "lipcert.gating.result",
+    "sensitivity": "lipcert.sensitivities.analysis",
+    "Sensitivities": "lipcert.sensitivities.result",
+    "PrivacySettings": "lipcert.sensitivities.privacy",
+    "parse_loss": "lipcert.sensitivities.losses",
     "Inspection": "lipcert.inspection",
     "LipcertError": "lipcert.errors",
     "InputError": "lipcert.errors",
@@ -67,6 +75,8 @@ __all__ = [
     "Normalization",
     "NothingEvaluatedError",
     "Obstacle",
+    "PrivacySettings",
+    "Sensitivities",
     "SolverError",
     "SoundnessError",
     "UnboundedError",
@@ -77,6 +87,8 @@ __all__ = [
     "gate",
     "inspect",
     "load",
+    "parse_loss",
+    "sensitivity",
 ]
 
 

@@ -33,7 +33,7 @@ ORDER = (
     ("certification",),
     ("inspection",),
     ("api",),
-    ("sensitivity",),
+    ("sensitivities",),
     ("certifying",),
     ("gating",),
     ("reports",),

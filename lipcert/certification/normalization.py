@@ -83,6 +83,11 @@ class Normalization:
             "give one value, or one for each channel",
         )
 
+    def channel_axis(self, shape: Shape) -> int:
+        """The axis of samples of ``shape`` along which its values differ."""
+        most = max(len(self.mean), len(self.std))
+        return 0 if most == 1 or (len(shape) > 1 and shape[0] == most) else -1
+
     def apply(self, x: np.ndarray, shape: Shape) -> np.ndarray:
         """Normalised float32 samples, as a deployed pipeline would feed them."""
         mean, std = self.arrays(shape)

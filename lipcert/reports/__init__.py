@@ -16,6 +16,9 @@ import lipcert.reports.junit
 import lipcert.reports.markdown
 import lipcert.reports.markdown_certificates
 import lipcert.reports.sarif
+import lipcert.reports.sensitivity_json
+import lipcert.reports.sensitivity_markdown
+import lipcert.reports.sensitivity_text
 import lipcert.reports.text  # noqa: F401
 from lipcert.reports.formats import FORMATS, Format, formats_of, render
 

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from lipcert.gating.comparison import Comparison
     from lipcert.gating.result import GateResult
     from lipcert.inspection import Inspection
+    from lipcert.sensitivities.analysis import Analysis
 
-    Result: TypeAlias = Inspection | LipschitzBound | Certificates | GateResult | Comparison
+    Result: TypeAlias = (
+        Inspection | LipschitzBound | Certificates | Analysis | GateResult | Comparison
+    )
     Renderer: TypeAlias = Callable[[Any], str | RenderableType]
 
 PLAIN_WIDTH = 100

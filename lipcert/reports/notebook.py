@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from lipcert.reports import content
+from lipcert.reports import content, sensitivity_content
 from lipcert.reports.numbers import HEADLINE, at_most
 from lipcert.reports.words import (
     attack_note,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lipcert.bounds.result import LipschitzBound
     from lipcert.certification.result import Certificates
     from lipcert.inspection import Inspection
+    from lipcert.sensitivities.analysis import Analysis
 
 LEFT = ' style="text-align: left"'
 
@@ -74,6 +75,26 @@ def layer_table(inspection: Inspection) -> str:
     )
 
 
+def analysis_table(analysis: Analysis) -> str:
+    """Sensitivities: the global bound, a row for each layer, noise."""
+    facts = [
+        *sensitivity_content.global_facts(analysis),
+        *sensitivity_content.comparison_facts(analysis),
+        *sensitivity_content.privacy_facts(analysis),
+    ]
+    noise = sensitivity_content.noise_rows(analysis)
+    titles = sensitivity_content.layer_titles(analysis)
+    return _figure(
+        f"{analysis.sensitivities.model}: {sensitivity_content.headline(analysis)}",
+        _table((), facts),
+        _table(titles, sensitivity_content.layer_rows(analysis)),
+        _table(sensitivity_content.NOISE_TITLES, noise) if noise else "",
+        *sensitivity_content.assumption_sentences(analysis),
+        sensitivity_content.statement(analysis),
+        sensitivity_content.provenance(analysis),
+    )
+
+
 class _Html(str):
     """Text that is HTML already."""
 
@@ -101,5 +122,6 @@ TABLES: dict[str, Callable[..., str]] = {
     "LipschitzBound": bound_table,
     "Certificates": certificate_table,
     "Inspection": layer_table,
+    "Analysis": analysis_table,
 }
 """The table of each result class, by its name."""

@@ -1,0 +1,112 @@
+"""``lipcert sensitivity``: bounds, the check against true gradients, noise, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+Run = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "sample_models"
+MODEL, DATA = SAMPLES / "digits_relu_mlp.onnx", SAMPLES / "digits_test.npz"
+CE = ("--loss", "cross-entropy")
+PRIVACY = ("--batch-size", "64", "--dataset-size", "1347", "--delta", "1e-5", "--epochs", "2")
+
+
+def found(run: Run, *words: object) -> dict[str, Any]:
+    result = run("sensitivity", MODEL, *words, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    record: dict[str, Any] = json.loads(result.stdout)
+    path = ROOT / "docs" / "schemas" / "sensitivity.schema.json"
+    Draft202012Validator(json.loads(path.read_text())).validate(record)
+    return record
+
+
+def test_bounds_of_every_parameter(run: Run) -> None:
+    record = found(run, *CE, "--input-bound", "pixels")
+    assert record["input_bound"] == pytest.approx(8.0) and record["is_private"]
+    names = {one["name"] for layer in record["layers"] for one in layer["parameters"]}
+    assert names == {one["name"] for one in record["parameters"]} and len(names) >= 4
+    assert 0 < record["global"] <= record["plain"]
+    for layer in record["layers"]:
+        assert layer["X"] > 0 and layer["G"] > 0
+        assert all(one["delta"] <= record["global"] for one in layer["parameters"])
+    assert record["truth"] is None and "epsilon" not in record
+
+
+@pytest.mark.parametrize("bound", ["pixels", "clip:2", "data", "8"])
+def test_no_true_gradient_is_above_its_bound(run: Run, bound: str) -> None:
+    record = found(run, *CE, "--input-bound", bound, "--data", DATA, "--first", "60")
+    truth = record["truth"]
+    assert truth["samples"] == 60 and record["is_private"] == (bound != "data")
+    for one in (truth["total"], *truth["layers"], *truth["parameters"]):
+        assert 0 <= one["norm"] <= one["bound"]
+    assert truth["total"]["ratio"] > 1e-4
+
+
+def test_a_search_comes_nearer(run: Run) -> None:
+    words = (*CE, "--input-bound", "pixels", "--data", DATA, "--first", "20", "--search", "15")
+    truth = found(run, *words)["truth"]
+    assert truth["total"]["norm"] < truth["searched"]["norm"] <= truth["searched"]["bound"]
+
+
+def test_noise_and_epsilon(run: Run) -> None:
+    pytest.importorskip("dp_accounting")
+    words = (*CE, "--input-bound", "pixels", *PRIVACY)
+    known = found(run, *words, "--noise-multiplier", "1.5", "--accountant", "rdp")
+    assert known["noise_multiplier"] == 1.5 and 0 < known["epsilon"] < 50
+    for layer in known["accounting"]["layers"]:
+        assert layer["standard_deviation"] == pytest.approx(1.5 * known["global"], rel=1e-9)
+    sought = found(run, *words, "--target-epsilon", str(known["epsilon"]), "--accountant", "rdp")
+    assert sought["noise_multiplier"] == pytest.approx(1.5, rel=1e-3)
+    assert sought["epsilon"] <= known["epsilon"]
+
+
+def test_every_format(run: Run) -> None:
+    words = ("sensitivity", MODEL, *CE, "--input-bound", "data", "--data", DATA, "--first", "5")
+    for name in ("text", "markdown"):
+        result = run(*words, "--format", name)
+        assert result.exit_code == 0, result.stderr
+        told = " ".join(result.stdout.split())
+        assert "no privacy guarantee" in told and "truth / Δ" in told
+        assert "Gemm" in told and "proved in real arithmetic" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--input-bound", "1"], "--loss, --loss-lipschitz: exactly one is needed"),
+        ([*CE, "--loss-lipschitz", "1", "--input-bound", "1"], "exactly one is needed"),
+        ([*CE], "Missing option '--input-bound'"),
+        ([*CE, "--input-bound", "many"], "--input-bound many: is not a positive number"),
+        ([*CE, "--input-bound", "data"], "--input-bound data: needs the data; pass --data"),
+        (["--loss", "mse", "--input-bound", "1"], "the largest norm of a target is not given"),
+        (["--loss", "cross-entropie", "--input-bound", "1"], "is not known; choose one of"),
+        (["--loss", "cross-entropy,tau=3", "--input-bound", "1"], "without saying where it stands"),
+        ([*CE, "--input-bound", "1", "--delta", "1e-5"], "neither noise nor ε is given"),
+        (
+            [*CE, "--input-bound", "1", "--target-epsilon", "1", "--batch-size", "5"],
+            "--dataset-size: is missing",
+        ),
+        (
+            [*CE, "--input-bound", "1", "--data", str(DATA)],
+            "--data, sample 0: lies outside the input set",
+        ),
+        ([*CE, "--input-bound", "1", "--frozen", "nothing"], "nothing"),
+    ],
+)
+def test_what_is_refused(run: Run, words: list[str], told: str) -> None:
+    result = run("sensitivity", MODEL, *words)
+    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
+    assert told in result.stderr
+
+
+def test_a_model_that_cannot_be_bounded(run: Run, unbounded: Path) -> None:
+    result = run("sensitivity", unbounded, "--loss-lipschitz", "1", "--input-bound", "1")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "node" in result.stderr
