@@ -76,9 +76,7 @@ def main(steps: int = 150) -> float:
                 parameter -= RATE / BATCH * gradient
         project(model)
     reached = accuracy(model, held_x, held_y)
-    print(
-        f"{reached:.1%} of {len(held_y)} held-out digits at epsilon = {epsilon:.2f}, delta = {DELTA}"
-    )
+    print(f"{reached:.1%} of {len(held_y)} held-out digits, epsilon {epsilon:.2f}, delta {DELTA}")
     return reached
 
 

@@ -1,4 +1,4 @@
-"""Sensitivities as JSON: schema lipcert/sensitivities/1, with all that a training script needs."""
+"""Sensitivities as JSON: schema lipcert/sensitivity/1, with all that a training script needs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @renders("json", "Analysis")
 def analysis_json(analysis: Analysis) -> str:
-    """Schema lipcert/sensitivities/1."""
+    """Schema lipcert/sensitivity/1."""
     return written(analysis_object(analysis))
 
 
 def analysis_object(analysis: Analysis) -> dict[str, Json]:
-    """The object of ``lipcert sensitivity``: schema lipcert/sensitivities/1."""
+    """The object of ``lipcert sensitivity``: schema lipcert/sensitivity/1."""
     found, privacy = analysis.sensitivities, analysis.privacy
     accounted = {} if privacy is None else _accounting(privacy.record())
     return plain_object(
         {
-            "schema": "lipcert/sensitivities/1",
+            "schema": "lipcert/sensitivity/1",
             "model": found.model,
             "model_sha256": found.model_sha256,
             "loss": found.loss,
