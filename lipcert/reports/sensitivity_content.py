@@ -37,11 +37,11 @@ def global_facts(analysis: Analysis) -> Iterator[Fact]:
 def layer_rows(analysis: Analysis) -> list[tuple[str, ...]]:
     """Name, operator, X, G and Δ of every layer, and what the data reach of Δ."""
     compared = analysis.comparison
-    reached = {one.name: one.ratio for one in compared.layers} if compared else {}
+    reached = {one.name: at_least(one.ratio, 3) for one in compared.layers} if compared else {}
     rows: list[tuple[str, ...]] = []
     for layer in analysis.sensitivities.layers:
         bounds = [at_most(value) for value in (layer.X, layer.G, layer.delta)]
-        ratio = [at_least(reached[layer.name], 3)] if compared else []
+        ratio = [reached.get(layer.name, "–")] if compared else []
         rows.append((layer.name, layer.onnx_type, *bounds, *ratio))
     return rows
 

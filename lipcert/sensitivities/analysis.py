@@ -97,6 +97,8 @@ def sensitivity(
     """
     graph = load(model, input_shape=input_shape, output=output)
     chosen = _loss(loss, loss_lipschitz)
+    if search and data is None:
+        raise InputError("--search", "needs samples to start from", "pass --data")
     normalization = Normalization.parse(normalize) if isinstance(normalize, str) else normalize
     settings = NormSettings(spectral=spectral, device=chosen_device(device))
     with closing(_Samples(graph, data, labels, first)) as samples:
@@ -133,6 +135,7 @@ def sensitivity(
                 chosen.per_example,
                 Dataset(prepared, samples.dataset.y, "", samples.dataset.name),
                 check_labels(samples.dataset, graph.outputs),
+                frozen=frozen,
                 search=search,
                 radius=inputs.radius,
                 box=inputs.box,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from lipcert.sensitivities.result import Sensitivities
 from lipcert.sensitivities.search import steepest_input
 from lipcert.sensitivities.tracing import parameter_uses
 from lipcert.sensitivities.truth import PerExampleLoss, gradient_norms
+from lipcert.sensitivities.uses import Use
 
 BLOCK = 256
 """Examples read at once."""
@@ -47,7 +49,9 @@ class Comparison:
 
     Parameters
     ----------
-    layers : in the order of the sensitivities' layers, jointly over a layer's parameters.
+    layers : in the order of the sensitivities' layers, jointly over a layer's parameters; those
+        whose only parameters are single numbers, which no gradient is computed of, are left out.
+    parameters : each initialiser but single numbers.
     total : over all parameters jointly.
     searched : the largest total that gradient ascent over inputs found, None without a search.
     """
@@ -81,16 +85,17 @@ def compare(
     dataset: Dataset,
     labels: np.ndarray,
     *,
+    frozen: Collection[str] = (),
     search: int = 0,
     radius: float | None = None,
     box: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> Comparison:
     """Gradient norms of every example, and of inputs found by ``search`` steps of ascent.
 
-    ``radius`` or ``box`` is the input set of the search.  Raises ExceededError for a norm above
-    its bound.
+    ``radius`` or ``box`` is the input set of the search, ``frozen`` initialisers have no bound.
+    Raises ExceededError for a norm above its bound, SoundnessError for a parameter without one.
     """
-    uses = parameter_uses(graph)
+    uses = _trained(graph, sensitivities, frozen)
     record = _Record()
     for start in range(0, len(dataset), BLOCK):
         stop = min(start + BLOCK, len(dataset))
@@ -107,14 +112,38 @@ def compare(
         dataset.name,
         len(dataset),
         total,
-        tuple(record.largest("layer", one.name, one.delta) for one in sensitivities.layers),
-        tuple(record.largest("parameter", one.name, one.delta) for one in sensitivities.parameters),
-        _searched(graph, sensitivities, loss, dataset, labels, search, radius, box),
+        tuple(
+            record.largest("layer", one.name, one.delta)
+            for one in sensitivities.layers
+            if record.has("layer", one.name)
+        ),
+        tuple(
+            record.largest("parameter", one.name, one.delta)
+            for one in sensitivities.parameters
+            if record.has("parameter", one.name)
+        ),
+        _searched(graph, sensitivities, loss, dataset, labels, uses, search, radius, box),
     )
     for one in (total, *result.layers, *result.parameters, result.searched):
         if one is not None and one.norm * (1.0 - ROUNDING) > one.bound:
             raise ExceededError(graph.name, one)
     return result
+
+
+def _trained(
+    graph: Graph, sensitivities: Sensitivities, frozen: Collection[str]
+) -> tuple[Use, ...]:
+    """The uses of all parameters that are not frozen, found independently of their bounds."""
+    uses = tuple(use for use in parameter_uses(graph) if use.initialiser not in frozen)
+    bounded = {parameter.name for parameter in sensitivities.parameters}
+    missing = sorted({use.initialiser for use in uses} - bounded)
+    if missing:
+        raise SoundnessError(
+            f"{graph.name}, {missing[0]}",
+            "is a parameter and has no sensitivity",
+            "please report it",
+        )
+    return uses
 
 
 class _Record:
@@ -129,8 +158,13 @@ class _Record:
         best = self._found.get((kind, name), (-1.0, 0))
         self._found[kind, name] = max(best, (float(norms[index]), first + index))
 
+    def has(self, kind: str, name: str) -> bool:
+        """Whether there are any norms of it."""
+        return (kind, name) in self._found
+
     def largest(self, kind: str, name: str, bound: float) -> Largest:
-        norm, index = self._found.get((kind, name), (0.0, 0))
+        """The largest norm, beside its bound."""
+        norm, index = self._found[kind, name]
         return Largest(name, norm, bound, index)
 
 
@@ -140,6 +174,7 @@ def _searched(
     loss: PerExampleLoss,
     dataset: Dataset,
     labels: np.ndarray,
+    uses: tuple[Use, ...],
     steps: int,
     radius: float | None,
     box: tuple[torch.Tensor, torch.Tensor] | None,
@@ -157,5 +192,6 @@ def _searched(
         seed=0,
         radius=radius,
         box=box,
+        uses=uses,
     )
     return Largest("all parameters, by search", norm, sensitivities.global_delta, None)

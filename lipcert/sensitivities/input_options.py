@@ -111,7 +111,8 @@ def read_inputs(
     if text == "data":
         if dataset is None:
             raise InputError("--input-bound data", "needs the data", "pass --data")
-        return Inputs(_maximum(dataset, known, shape), known)
+        found = _maximum(dataset, known, shape)
+        return Inputs(found, known, radius=found.bound)
     if text.startswith("clip:"):
         radius = _number(text.removeprefix("clip:"), text)
         return Inputs(clipped(radius), known, radius=radius, clip=radius)

@@ -39,6 +39,12 @@ def test_bounds_of_every_parameter(run: Run) -> None:
     assert record["truth"] is None and "epsilon" not in record
 
 
+def test_a_search_within_the_norms_of_the_data(run: Run) -> None:
+    words = (*CE, "--input-bound", "data", "--data", DATA, "--first", "10", "--search", "3")
+    truth = found(run, *words)["truth"]
+    assert 0 < truth["searched"]["ratio"] <= 1
+
+
 @pytest.mark.parametrize("bound", ["pixels", "clip:2", "data", "8"])
 def test_no_true_gradient_is_above_its_bound(run: Run, bound: str) -> None:
     record = found(run, *CE, "--input-bound", bound, "--data", DATA, "--first", "60")
@@ -98,6 +104,7 @@ def test_every_format(run: Run) -> None:
             "--data, sample 0: lies outside the input set",
         ),
         ([*CE, "--input-bound", "1", "--frozen", "nothing"], "nothing"),
+        ([*CE, "--input-bound", "1", "--search", "5"], "--search: needs samples to start from"),
     ],
 )
 def test_what_is_refused(run: Run, words: list[str], told: str) -> None:
