@@ -31,6 +31,10 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/convolutions.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/lipsdp.py
+	$(BIN)/python benchmarks/sandwich.py
+	$(BIN)/python benchmarks/streaming.py
+	$(BIN)/python benchmarks/sensitivities.py
+	$(BIN)/python benchmarks/gradients.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
