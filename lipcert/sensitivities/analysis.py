@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipcert.api import chosen_device, load
-from lipcert.bounds.context import BoundContext, Progress, silent
+from lipcert.bounds.context import Progress, silent
 from lipcert.certification.data import Dataset, check_labels, check_layout, open_dataset
 from lipcert.certification.normalization import Normalization
 from lipcert.display import Tabular
@@ -17,15 +17,12 @@ from lipcert.errors import InputError
 from lipcert.graph import Graph
 from lipcert.operators import Shape
 from lipcert.sensitivities.comparison import Comparison, compare
-from lipcert.sensitivities.engine import TIGHTENINGS, sensitivities
+from lipcert.sensitivities.engine import sensitivities
 from lipcert.sensitivities.groups import noise_groups
 from lipcert.sensitivities.input_options import PreparedSamples, read_inputs
-from lipcert.sensitivities.inputs import InputSet
 from lipcert.sensitivities.losses import Loss, make_loss, parse_loss
-from lipcert.sensitivities.magnitudes import Forward
 from lipcert.sensitivities.privacy import PrivacyResult, PrivacySettings, account
 from lipcert.sensitivities.result import Sensitivities
-from lipcert.signals import fold
 from lipcert.spectral import NormSettings
 
 if TYPE_CHECKING:
@@ -109,11 +106,9 @@ def sensitivity(
             normalization=normalization,
             dataset=samples.dataset,
         )
-        size = _output_bound(graph, inputs.set, settings)
-        constant = chosen.lipschitz(graph.outputs, output_bound=size)
         found = sensitivities(
             graph,
-            loss_lipschitz=constant,
+            loss_lipschitz=lambda size: chosen.lipschitz(graph.outputs, output_bound=size),
             input_set=inputs.set,
             head=chosen.head_lipschitz,
             loss=chosen.describe(),
@@ -172,10 +167,3 @@ def _loss(loss: str | Loss, constant: float | None) -> Loss:
     if constant is not None:
         return make_loss("custom", {"constant": constant})
     return parse_loss(loss) if isinstance(loss, str) else loss
-
-
-def _output_bound(graph: Graph, inputs: InputSet, settings: NormSettings) -> float:
-    """A bound of the output's norm over the input set: what some losses need, others profit of."""
-    moved = graph.to(settings.device)
-    forward = Forward(moved, fold(graph), inputs, BoundContext("l2", settings))
-    return forward.run(frozenset(TIGHTENINGS))[graph.output].X

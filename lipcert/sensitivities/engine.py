@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from lipcert.bounds import METHODS, BoundContext, Progress
 from lipcert.bounds.context import silent
@@ -44,7 +44,7 @@ PLAIN = frozenset({"usage"})
 def sensitivities(
     graph: Graph,
     *,
-    loss_lipschitz: float,
+    loss_lipschitz: float | Callable[[float], float],
     input_set: InputSet,
     head: Head | None = None,
     loss: str = "a loss of one's own",
@@ -60,7 +60,7 @@ def sensitivities(
     Parameters
     ----------
     loss_lipschitz : of the loss in the model's output, per example (divide by a fixed, public
-        batch size for a mean over the batch).
+        batch size for a mean over the batch); or that constant from a bound of the output's norm.
     input_set : where inputs lie.
     head : from the last layer's weight to a bound of the loss gradient at its input, scaled as
         the loss is.
@@ -78,9 +78,8 @@ def sensitivities(
     InputError : a model without parameters, or options that cannot be meant.
     """
     started = time.perf_counter()
-    if not 0.0 <= loss_lipschitz < math.inf:
-        finding = f"{loss_lipschitz:g} is not a constant"
-        raise InputError("the loss's Lipschitz constant", finding, "give a finite number")
+    if not callable(loss_lipschitz):
+        _check_constant(loss_lipschitz)
     check_reads(graph, frozen)
     _check_centre(graph, input_set)
     settings = NormSettings() if settings is None else settings
@@ -89,7 +88,11 @@ def sensitivities(
     context = BoundContext("l2", settings, progress)
     METHODS.check_norm(prefix, "l2")
     forward = Forward(moved, form, input_set, context, prefix)
-    backward = Backward(moved, form, loss_lipschitz, context, head, prefix)
+    constant = loss_lipschitz
+    if callable(constant):
+        constant = constant(forward.run(frozenset(TIGHTENINGS))[moved.output].X)
+        _check_constant(constant)
+    backward = Backward(moved, form, constant, context, head, prefix)
     uses = Uses(moved, frozen)
 
     def run(on: frozenset[str]) -> tuple[LayerSensitivity, ...]:
@@ -113,7 +116,7 @@ def sensitivities(
         model=graph.name,
         model_sha256=graph.sha256,
         loss=loss,
-        loss_lipschitz=loss_lipschitz,
+        loss_lipschitz=constant,
         input_bound=input_set.bound,
         input_kind=input_set.kind,
         is_private=input_set.is_private,
@@ -126,6 +129,12 @@ def sensitivities(
         seconds=time.perf_counter() - started,
         versions=versions(),
     )
+
+
+def _check_constant(constant: float) -> None:
+    if not 0.0 <= constant < math.inf:
+        finding = f"{constant:g} is not a constant"
+        raise InputError("the loss's Lipschitz constant", finding, "give a finite number")
 
 
 def _check_centre(graph: Graph, input_set: InputSet) -> None:
