@@ -70,16 +70,12 @@ class SignalForm:
         return math.prod(self.input_shape if signal == 0 else self.stages[signal - 1].shape)
 
 
-def fold(graph: Graph, start: str = "") -> SignalForm:
-    """The signal form of a graph, or of what follows the value ``start``, all else held fixed."""
-    source = start or graph.input
-    shape = graph.shape_of(source)
-    values: dict[str, dict[int, LinearOperator]] = {source: {0: identity(shape)}}
+def fold(graph: Graph) -> SignalForm:
+    """The signal form of a graph."""
+    values: dict[str, dict[int, LinearOperator]] = {graph.input: {0: identity(graph.input_shape)}}
     stages: list[Stage] = []
     for node in graph.nodes:
-        operands = [values.get(name, {}) for name in node.inputs]
-        if not any(operands):
-            continue
+        operands = [values[name] for name in node.inputs]
         if isinstance(node.operation, Affine):
             operator = node.operation.operator
             values[node.output] = {j: compose(operator, term) for j, term in operands[0].items()}
@@ -90,8 +86,8 @@ def fold(graph: Graph, start: str = "") -> SignalForm:
             terms = _joined(operands, shapes)
             stages.append(Stage(node, node.operation, shapes, _simplified(terms), node.shape))
             values[node.output] = {len(stages): identity(node.shape)}
-    output = _simplified(values.get(graph.output, {}))
-    return SignalForm(shape, tuple(stages), output, graph.output_shape)
+    output = _simplified(values[graph.output])
+    return SignalForm(graph.input_shape, tuple(stages), output, graph.output_shape)
 
 
 def _sum(operands: list[dict[int, LinearOperator]]) -> dict[int, LinearOperator]:
