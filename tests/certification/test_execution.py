@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 import lipcert
+from lipcert.certification.execution import pool
 from lipcert.certification.result import Certificates
 from lipcert.certifying.settings import Settings
 from lipcert.certifying.work import Work
@@ -73,14 +75,20 @@ def test_a_killed_process_loses_nothing(data: Path, expected: Certificates) -> N
 
 
 def test_processes_that_die_again_and_again(data: Path, monkeypatch: Any) -> None:
-    def kill_all(what: str, fraction: float) -> None:
-        for child in psutil.Process().children():
-            if "spawn_main" in str(child.cmdline()):
-                child.kill()
+    """Each pool judges one shard and breaks: what is left is begun again, but not for ever."""
+    whole = pool._judged_by_one_pool
+    begun = []
 
-    monkeypatch.setattr("lipcert.certification.execution.pool.MOST_DEATHS", 0)
-    with pytest.raises(WorkerError, match=r"died 1 times.*fewer --workers"):
-        lipcert.certify(MODEL, data, workers=2, progress=kill_all, **OPTIONS)
+    def breaking(task: Any, shards: Any, workers: int) -> Iterator[Any]:
+        begun.append(len(shards))
+        yield next(whole(task, shards, workers))
+        raise BrokenProcessPool("a process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr(pool, "_judged_by_one_pool", breaking)
+    monkeypatch.setattr(pool, "MOST_DEATHS", 1)
+    with pytest.raises(WorkerError, match=r"died 2 times, last with 6 shards.*fewer --workers"):
+        lipcert.certify(MODEL, data, workers=2, **OPTIONS)
+    assert begun == [8, 7]
 
 
 def test_an_error_in_a_process_is_told_as_one_here(data: Path, tmp_path: Path) -> None:
