@@ -148,7 +148,7 @@ class Judge:
         if values.shape[1] == 1:
             margin = np.maximum(np.nextafter(np.abs(values[:, 0]) - error, -np.inf), 0.0)
             decided = (values[:, 0] > 0.0).astype(np.int64)
-            radius = _divide_down(margin, np.full_like(margin, self.pairwise[0, 0]))
+            radius = divide_down(margin, np.full_like(margin, self.pairwise[0, 0]))
         else:
             decided = values.argmax(1)
             chosen = values[np.arange(len(values)), decided]
@@ -157,16 +157,16 @@ class Judge:
             size = np.abs(values).max(1, keepdims=True)
             gaps = np.maximum(gaps - slack - size * 9e-16, 0.0)
             others = np.arange(values.shape[1])[None, :] != decided[:, None]
-            ratios = _divide_down(gaps, self.pairwise[decided])
+            ratios = divide_down(gaps, self.pairwise[decided])
             radius = np.where(others, ratios, np.inf).min(1)
             margin = np.where(others, gaps, np.inf).min(1)
         agreed = decided == predicted
         return np.where(agreed, margin, 0.0), np.where(agreed, radius, 0.0), decided
 
 
-def _divide_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def divide_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Lower bounds of ``a / b`` for non-negative a and b; infinite where b is 0 and a is not."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = np.nextafter(a / b, 0.0)
     return np.where(a > 0.0, np.where(b == 0.0, np.inf, quotient), 0.0)
 

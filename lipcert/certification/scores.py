@@ -6,12 +6,14 @@ positive sample stays above a negative one where their scores differ by more tha
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
-from lipcert.rounding import mul_up
+from lipcert.certification.certificates import divide_down
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ def scores_of(
     ``labels`` are 0 or 1, and ``error`` bounds the distance of each score to the true one.
     """
     signs = np.where(labels == 1, 1.0, -1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sizes = np.maximum(np.abs(values) - error, 0.0) if error else np.abs(values)
-        radii = np.where(sizes > 0.0, sizes / constant, 0.0)
-        radii = np.where(np.isfinite(radii) & (radii > 0.0), np.nextafter(radii, 0.0), radii)
+    sizes = np.abs(values)
+    if error:
+        sizes = np.maximum(np.nextafter(sizes - error, -np.inf), 0.0)
+    radii = divide_down(sizes, np.full_like(sizes, constant))
     positive, negative = values[labels == 1], values[labels != 1]
     both = len(positive) > 0 and len(negative) > 0
     table = (
@@ -119,7 +121,7 @@ def mean_certified_radius(
 ) -> float:
     """``E[y·f] / L`` rounded downward (Béthune 2024, Def. 11); infinite for L = 0."""
     total = sum((Fraction(v) for v in (signs * values).tolist()), Fraction(0))
-    mean = total / len(values) - Fraction(mul_up(error, 1.0))
+    mean = total / len(values) - Fraction(error)
     if constant == 0.0:
         return float("inf") if mean > 0 else 0.0
     return _float_down(mean / Fraction(constant))
@@ -127,5 +129,8 @@ def mean_certified_radius(
 
 def _float_down(exact: Fraction) -> float:
     """The largest float that is not above ``exact``, up to one step."""
-    value = float(exact)
+    try:
+        value = float(exact)
+    except OverflowError:
+        return sys.float_info.max if exact > 0 else -math.inf
     return value if Fraction(value) <= exact else float(np.nextafter(value, -np.inf))

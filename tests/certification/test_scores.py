@@ -96,3 +96,18 @@ def test_a_constant_of_zero() -> None:
     assert found.mcr == math.inf
     assert found.signed_radii.tolist() == [math.inf, math.inf]
     assert found.auroc[0].value == 1.0
+
+
+@given(st.floats(1e-6, 1e6), st.floats(0, 1e-3), st.floats(1e-3, 1e3))
+def test_signed_radii_are_rounded_inward(value: float, error: float, constant: float) -> None:
+    """Never above (|f| − e)/L in exact arithmetic."""
+    found = scores_of(np.array([value]), np.array([1]), constant, (), error=error)
+    true = (Fraction(value) - Fraction(error)) / Fraction(constant)
+    assert Fraction(float(found.signed_radii[0])) <= max(true, Fraction(0))
+
+
+def test_beyond_the_range_of_floats() -> None:
+    """A quotient that overflows is not infinite: only a constant of zero proves that."""
+    found = scores_of(np.array([1e200, 2e200]), np.array([1, 1]), 1e-300, ())
+    assert np.isfinite(found.signed_radii).all() and np.isfinite(found.mcr)
+    assert mean_certified_radius(np.array([-1e200]), np.array([1.0]), 1e-300) == -math.inf

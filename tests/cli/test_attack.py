@@ -39,8 +39,8 @@ def test_a_refuted_radius_is_an_error_with_a_witness(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Radii a hundred times too large: the attack finds what contradicts them, and says so."""
-    honest = certificates._divide_down
-    monkeypatch.setattr(certificates, "_divide_down", lambda a, b: 100.0 * honest(a, b))
+    honest = certificates.divide_down
+    monkeypatch.setattr(certificates, "divide_down", lambda a, b: 100.0 * honest(a, b))
     report, witness = tmp_path / "result.json", tmp_path / "witness.npz"
     words = ["certify", MODEL, DATA, "--eps", "2", *FAST, "--attack", "--witness", witness]
     result = run(*words, "--report", f"json={report}")
