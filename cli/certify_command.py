@@ -17,6 +17,8 @@ from lipcert.reports.witness import witness_npz
 from .delivery import Delivery
 from .options import (
     PATH,
+    first_option,
+    labels_option,
     method_option,
     model_argument,
     model_options,
@@ -39,7 +41,7 @@ from .values import read_range, read_workers
     metavar="SIZE",
     help="Perturbation size at which to count, in the data's own units: 0.5 or 36/255. Repeatable.",
 )
-@click.option("--labels", type=PATH, metavar="FILE", help="Labels, where DATA holds samples only.")
+@labels_option
 @norm_option
 @method_option
 @spectral_option
@@ -64,7 +66,7 @@ from .values import read_range, read_workers
     metavar="LOW,HIGH",
     help="What the pixels 0 and 255 of image files become; arrays are taken as they are.",
 )
-@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N samples.")
+@first_option
 @click.option(
     "--attack",
     is_flag=True,

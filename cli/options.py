@@ -81,6 +81,14 @@ output_option = click.option(
 )
 
 
+labels_option = click.option(
+    "--labels", type=PATH, metavar="FILE", help="Labels, where the data hold samples only."
+)
+first_option = click.option(
+    "--first", type=click.IntRange(min=1), metavar="N", help="Only the first N samples."
+)
+
+
 def model_options(command: Command) -> Command:
     """How a model is read, and where it is computed with."""
     for option in (output_option, input_shape_option, device_option):

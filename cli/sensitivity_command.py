@@ -11,7 +11,15 @@ import lipcert
 from lipcert.errors import InputError
 
 from .delivery import Delivery
-from .options import PATH, model_argument, model_options, output_options, spectral_option
+from .options import (
+    PATH,
+    first_option,
+    labels_option,
+    model_argument,
+    model_options,
+    output_options,
+    spectral_option,
+)
 from .progress import progress
 from .values import read_range
 
@@ -58,10 +66,8 @@ PRIVACY = ("batch_size", "dataset_size", "epochs", "steps", "delta")
     "--frozen", multiple=True, metavar="NAME", help="Initialiser that is not trained. Repeatable."
 )
 @click.option("--data", type=PATH, metavar="DATA", help="Compare with the gradients of a data set.")
-@click.option("--labels", type=PATH, metavar="FILE", help="Labels, where --data has samples only.")
-@click.option(
-    "--first", type=click.IntRange(min=1), metavar="N", help="Only the first N samples of --data."
-)
+@labels_option
+@first_option
 @click.option(
     "--search",
     type=click.IntRange(min=0),

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from lipcert.certification.data import Dataset
-from lipcert.certification.evaluation import largest_norm
 from lipcert.certification.normalization import Normalization
 from lipcert.errors import InputError
 from lipcert.operators import Shape
-from lipcert.rounding import up
-from lipcert.sensitivities.inputs import InputSet, clipped, norm_ball, pixel_range
+from lipcert.sensitivities.inputs import InputSet, clipped, data_maximum, norm_ball, pixel_range
 
 AS_THEY_ARE = Normalization((0.0,), (1.0,))
 BLOCK = 256
@@ -136,12 +134,12 @@ def _pixels(shape: Shape, pixels: tuple[float, float], normalization: Normalizat
 
 def _maximum(dataset: Dataset, normalization: Normalization, shape: Shape) -> InputSet:
     """The ball of the largest norm in a data set, read a block at a time."""
-    largest = 0.0
-    for start in range(0, len(dataset), BLOCK):
-        raw = dataset.read(start, min(start + BLOCK, len(dataset)))
-        x = normalised(raw, normalization, shape)
-        largest = max(largest, up(largest_norm(torch.from_numpy(x))))
-    return InputSet("largest norm in the data", largest, largest, is_private=False)
+    blocks = (
+        dataset.read(start, min(start + BLOCK, len(dataset)))
+        for start in range(0, len(dataset), BLOCK)
+    )
+    balls = (data_maximum(normalised(raw, normalization, shape)) for raw in blocks)
+    return max(balls, key=lambda ball: ball.bound)
 
 
 def _number(text: str, whole: str) -> float:
