@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from lipcert.rounding import hypot_up
-from lipcert.sensitivities.privacy import LayerSensitivity as Group
+from lipcert.sensitivities.privacy import NoiseGroup
 from lipcert.sensitivities.result import ParameterSensitivity, Sensitivities
 
 
-def noise_groups(found: Sensitivities) -> tuple[Group, ...]:
+def noise_groups(found: Sensitivities) -> tuple[NoiseGroup, ...]:
     """Every initialiser in exactly one group; ``Δ² = Σ Δ_p²`` over its initialisers.
 
     A group is called by its layers, joined by ``+`` where a tied parameter joins them.
@@ -39,6 +39,6 @@ def noise_groups(found: Sensitivities) -> tuple[Group, ...]:
     )
 
 
-def _group(name: str, parameters: list[ParameterSensitivity]) -> Group:
+def _group(name: str, parameters: list[ParameterSensitivity]) -> NoiseGroup:
     delta = hypot_up(*(parameter.delta for parameter in parameters))
-    return Group(name, delta, sum(math.prod(parameter.shape) for parameter in parameters))
+    return NoiseGroup(name, delta, sum(math.prod(parameter.shape) for parameter in parameters))

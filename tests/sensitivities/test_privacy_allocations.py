@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lipcert.errors import InputError
 from lipcert.sensitivities.privacy import (
     ALLOCATIONS,
-    LayerSensitivity,
+    NoiseGroup,
     PrivacySettings,
     account,
     assumptions,
@@ -23,7 +23,7 @@ from lipcert.sensitivities.privacy import (
 )
 from lipcert.sensitivities.privacy.allocations import standard_deviations
 
-CHAIN = (LayerSensitivity("first", 10.0, 1), LayerSensitivity("second", 15.0, 1))
+CHAIN = (NoiseGroup("first", 10.0, 1), NoiseGroup("second", 15.0, 1))
 
 SOME_LAYERS = st.lists(
     st.tuples(
@@ -36,11 +36,11 @@ SOME_LAYERS = st.lists(
 MULTIPLIERS = st.floats(1e-2, 1e3)
 
 
-def named(pairs: list[tuple[float, int]]) -> list[LayerSensitivity]:
-    return [LayerSensitivity(f"layer {i}", d, p) for i, (d, p) in enumerate(pairs)]
+def named(pairs: list[tuple[float, int]]) -> list[NoiseGroup]:
+    return [NoiseGroup(f"layer {i}", d, p) for i, (d, p) in enumerate(pairs)]
 
 
-def leak(layers: list[LayerSensitivity], deviations: tuple[float, ...]) -> Fraction:
+def leak(layers: list[NoiseGroup], deviations: tuple[float, ...]) -> Fraction:
     """Σ Δ²/s², without rounding."""
     return sum(
         (
@@ -52,7 +52,7 @@ def leak(layers: list[LayerSensitivity], deviations: tuple[float, ...]) -> Fract
     )
 
 
-def energy(layers: list[LayerSensitivity], deviations: tuple[float, ...]) -> Fraction:
+def energy(layers: list[NoiseGroup], deviations: tuple[float, ...]) -> Fraction:
     return sum(
         (x.parameters * Fraction(s) ** 2 for x, s in zip(layers, deviations, strict=True)),
         Fraction(0),
@@ -121,7 +121,7 @@ def test_chain_of_the_design() -> None:
 
 
 def test_four_layers_of_the_design() -> None:
-    layers = [LayerSensitivity(name, 3.0, 10) for name in "abcd"]
+    layers = [NoiseGroup(name, 3.0, 10) for name in "abcd"]
     apart = account(settings(allocation="per-layer"), layers)
     assert apart.epsilon == pytest.approx(3.145759, abs=1e-6)
     assert apart.effective_multiplier == pytest.approx(1.0, rel=1e-12)
@@ -158,7 +158,7 @@ def test_target_is_kept_by_the_result(allocation: str) -> None:
 
 
 def test_layer_that_no_example_moves_gets_no_noise_and_says_so() -> None:
-    layers = [*CHAIN, LayerSensitivity("dead", 0.0, 100)]
+    layers = [*CHAIN, NoiseGroup("dead", 0.0, 100)]
     for allocation in ALLOCATIONS:
         result = account(settings(allocation=allocation), layers)
         without = account(settings(allocation=allocation), CHAIN)
@@ -170,20 +170,20 @@ def test_layer_that_no_example_moves_gets_no_noise_and_says_so() -> None:
 @pytest.mark.parametrize("delta", [math.inf, math.nan, -1.0])
 def test_sensitivities_that_no_noise_hides(delta: float) -> None:
     with pytest.raises(InputError, match="'bad'.*cannot be hidden"):
-        account(settings(), [*CHAIN, LayerSensitivity("bad", delta, 1)])
+        account(settings(), [*CHAIN, NoiseGroup("bad", delta, 1)])
 
 
 def test_layers_that_are_refused() -> None:
     with pytest.raises(InputError, match="nothing to make private"):
-        account(settings(), [LayerSensitivity("dead", 0.0, 1)])
+        account(settings(), [NoiseGroup("dead", 0.0, 1)])
     with pytest.raises(InputError, match="nothing to make private"):
         account(settings(), [])
     with pytest.raises(InputError, match="named twice"):
         account(settings(), [CHAIN[0], CHAIN[0]])
     with pytest.raises(InputError, match="0 parameters"):
-        account(settings(), [LayerSensitivity("empty", 1.0, 0)])
+        account(settings(), [NoiseGroup("empty", 1.0, 0)])
     with pytest.raises(InputError, match="overflows"):
-        account(settings(), [LayerSensitivity("huge", 1.7e308, 1)])
+        account(settings(), [NoiseGroup("huge", 1.7e308, 1)])
 
 
 def test_tiny_and_huge_sensitivities_keep_the_guarantee() -> None:

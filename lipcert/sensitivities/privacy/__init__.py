@@ -1,7 +1,7 @@
 """From sensitivities to privacy: noise, its allocation, and accounting."""
 
 from lipcert.sensitivities.privacy.accountants import ACCOUNTANTS
-from lipcert.sensitivities.privacy.allocations import ALLOCATIONS, LayerSensitivity, effective_below
+from lipcert.sensitivities.privacy.allocations import ALLOCATIONS, NoiseGroup, effective_below
 from lipcert.sensitivities.privacy.assumptions import assumptions
 from lipcert.sensitivities.privacy.calibration import epsilon, noise_multiplier_for
 from lipcert.sensitivities.privacy.result import LayerNoise, PrivacyResult, account
@@ -11,7 +11,7 @@ __all__ = [
     "ACCOUNTANTS",
     "ALLOCATIONS",
     "LayerNoise",
-    "LayerSensitivity",
+    "NoiseGroup",
     "PrivacyResult",
     "PrivacySettings",
     "account",

@@ -27,7 +27,7 @@ from lipcert.rounding import div_down, div_up, hypot_up, mul_up, sqrt_up, up
 
 
 @dataclass(frozen=True)
-class LayerSensitivity:
+class NoiseGroup:
     """A group of parameters that get the same noise.
 
     Parameters
@@ -42,14 +42,14 @@ class LayerSensitivity:
     parameters: int
 
 
-Allocation = Callable[[Sequence[LayerSensitivity], float], tuple[float, ...]]
+Allocation = Callable[[Sequence[NoiseGroup], float], tuple[float, ...]]
 
 ALLOCATIONS: Registry[Allocation] = Registry("allocation")
 """From the layers with Δ > 0 and σ to the standard deviation s_d of each."""
 
 
 def standard_deviations(
-    layers: Sequence[LayerSensitivity], allocation: str, noise_multiplier: float
+    layers: Sequence[NoiseGroup], allocation: str, noise_multiplier: float
 ) -> tuple[float, ...]:
     """s_d for every layer, 0 where Δ_d = 0.  Raises InputError where one would not be finite."""
     chosen = ALLOCATIONS[allocation]
@@ -62,7 +62,7 @@ def standard_deviations(
     return tuple(shared.get(layer.name, 0.0) for layer in layers)
 
 
-def check(layers: Sequence[LayerSensitivity]) -> Sequence[LayerSensitivity]:
+def check(layers: Sequence[NoiseGroup]) -> Sequence[NoiseGroup]:
     """The same layers.  Raises InputError for what no noise can hide, or none would be for."""
     names = [layer.name for layer in layers]
     for layer in layers:
@@ -86,7 +86,7 @@ def check(layers: Sequence[LayerSensitivity]) -> Sequence[LayerSensitivity]:
     return layers
 
 
-def effective_below(layers: Sequence[LayerSensitivity], deviations: Sequence[float]) -> float:
+def effective_below(layers: Sequence[NoiseGroup], deviations: Sequence[float]) -> float:
     """Lower bound of σ_eff = (Σ Δ_d²/s_d²)^(−1/2) for any s_d, one for each layer.
 
     Raises InputError where a layer with Δ > 0 would get no noise.
@@ -102,20 +102,20 @@ def effective_below(layers: Sequence[LayerSensitivity], deviations: Sequence[flo
 
 
 @ALLOCATIONS.register("global")
-def global_noise(layers: Sequence[LayerSensitivity], sigma: float) -> tuple[float, ...]:
+def global_noise(layers: Sequence[NoiseGroup], sigma: float) -> tuple[float, ...]:
     """One standard deviation s = σ·√ΣΔ_d² for all; Σ Δ_d²/s² = 1/σ², so σ_eff = σ."""
     deviation = mul_up(sigma, hypot_up(*(layer.delta for layer in layers)))
     return (deviation,) * len(layers)
 
 
 @ALLOCATIONS.register("per-layer")
-def per_layer_noise(layers: Sequence[LayerSensitivity], sigma: float) -> tuple[float, ...]:
+def per_layer_noise(layers: Sequence[NoiseGroup], sigma: float) -> tuple[float, ...]:
     """Each layer has its own mechanism: s_d = σ·Δ_d; Σ Δ_d²/s_d² = D/σ², so σ_eff = σ/√D."""
     return tuple(mul_up(sigma, layer.delta) for layer in layers)
 
 
 @ALLOCATIONS.register("optimal")
-def optimal_noise(layers: Sequence[LayerSensitivity], sigma: float) -> tuple[float, ...]:
+def optimal_noise(layers: Sequence[NoiseGroup], sigma: float) -> tuple[float, ...]:
     """Least noise energy Σ p_d·s_d² for σ_eff = σ: s_d² = σ²·(Δ_d/√p_d)·Σ_k Δ_k√p_k.
 
     Guarantee: with S = ΣΔ_k√p_k, ΣΔ_d²/s_d² = Σ Δ_d√p_d/(σ²S) = 1/σ².

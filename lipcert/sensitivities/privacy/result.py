@@ -10,7 +10,7 @@ from lipcert.errors import InputError
 from lipcert.rounding import div_up, hypot_up, mul_up, up
 from lipcert.sensitivities.privacy.accountants import ORDERS, interval
 from lipcert.sensitivities.privacy.allocations import (
-    LayerSensitivity,
+    NoiseGroup,
     effective_below,
     standard_deviations,
 )
@@ -81,7 +81,7 @@ class PrivacyResult:
         return asdict(self)
 
 
-def account(settings: PrivacySettings, layers: Sequence[LayerSensitivity]) -> PrivacyResult:
+def account(settings: PrivacySettings, layers: Sequence[NoiseGroup]) -> PrivacyResult:
     """ε, or the noise for a target ε, and the standard deviation for each layer.
 
     Raises InputError for sensitivities that no noise hides and targets that are not reached.
@@ -126,9 +126,7 @@ def account(settings: PrivacySettings, layers: Sequence[LayerSensitivity]) -> Pr
     )
 
 
-def _multiplier_reaching(
-    layers: Sequence[LayerSensitivity], allocation: str, least: float
-) -> float:
+def _multiplier_reaching(layers: Sequence[NoiseGroup], allocation: str, least: float) -> float:
     """A σ, hardly above the least one, for which σ_eff is proved to be at least ``least``."""
     sigma = least
     while True:
@@ -138,12 +136,12 @@ def _multiplier_reaching(
         sigma = up(mul_up(sigma, div_up(least, effective)))
 
 
-def _noise(layer: LayerSensitivity, deviation: float, batch_size: int) -> LayerNoise:
+def _noise(layer: NoiseGroup, deviation: float, batch_size: int) -> LayerNoise:
     mean = div_up(deviation, float(batch_size))
     return LayerNoise(layer.name, layer.delta, layer.parameters, deviation, mean)
 
 
-def _silent(layers: Sequence[LayerSensitivity]) -> tuple[str, ...]:
+def _silent(layers: Sequence[NoiseGroup]) -> tuple[str, ...]:
     """What to do with layers that no example moves."""
     names = ", ".join(layer.name for layer in layers if layer.delta == 0.0)
     if not names:
