@@ -22,23 +22,10 @@ from lipcert.sensitivities.layers import global_delta, layers_of, totals
 from lipcert.sensitivities.magnitudes import Forward
 from lipcert.sensitivities.parameters import Uses, check_reads
 from lipcert.sensitivities.result import LayerSensitivity, Sensitivities
+from lipcert.sensitivities.tightenings import PLAIN, TIGHTENINGS
 from lipcert.signals import SignalForm, fold
 from lipcert.spectral import NormSettings
 from lipcert.versions import versions
-
-TIGHTENINGS = {
-    "affine": "the largest norm of dense layers, exactly",
-    "activations": "the largest norm of sigmoid and tanh layers, exactly",
-    "centre": "distance to the value at the input set's centre",
-    "stretches": "norms of whole linear stretches behind a layer",
-    "suffix": "constants of all that follows a layer",
-    "usage": "how often a kernel's taps and inputs are really used",
-    "head": "the last layer taken together with the loss",
-}
-"""What makes the bounds tighter than the algorithm as published, and what it is."""
-
-PLAIN = frozenset({"usage"})
-"""The published algorithm; its count √s of taps does not hold with reflection, so √min(U, V)."""
 
 
 def sensitivities(
