@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from lipcert.reports.formats import renders
 from lipcert.reports.html import sentences, tables
+from lipcert.reports.html.cells import Table
 from lipcert.reports.html.record import Record, record_of
-from lipcert.reports.html.tables import Table, level_label
+from lipcert.reports.html.tables import level_label
 from lipcert.reports.markdown import code, document, escaped, fact_table, table
 from lipcert.reports.numbers import HEADLINE, at_least, at_most, percentage, percentage_up
 from lipcert.reports.words import plural

@@ -1,58 +1,16 @@
-"""The tables of the page: cells of text, with the numbers that they are sorted by."""
+"""The tables of the page of certificates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lipcert.reports.content import YES
+from lipcert.reports.html.cells import Cell, Head, Table, count_cell
 from lipcert.reports.html.record import Layer, Level, Record
 from lipcert.reports.html.samples import Sample
 from lipcert.reports.html.sentences import radius_text
 from lipcert.reports.numbers import HEADLINE, at_least, at_most, eps_value, interval, shape
 from lipcert.reports.words import ITSELF
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is shown, and for a number what it is; ``code`` for a name."""
-
-    text: str
-    value: float | None = None
-    code: bool = False
-
-    @property
-    def key(self) -> str:
-        """The value in the language of the page's script; "" where the text is just that."""
-        key = str(self.value).replace("inf", "Infinity")
-        return "" if key == self.text else key
-
-
-@dataclass(frozen=True)
-class Head:
-    """The head of a column; ``kind`` is "number" or "text"."""
-
-    text: str
-    kind: str = "number"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; ``groups`` are heads above the heads, with the number of columns they span.
-
-    The first column names its row.
-    """
-
-    name: str
-    caption: str
-    heads: tuple[Head, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    groups: tuple[tuple[str, int], ...] = ()
-    sortable: bool = True
-
-
-def _count(number: int) -> Cell:
-    return Cell(f"{number:,}", number)
 
 
 def _radius(value: float) -> Cell:
@@ -75,11 +33,11 @@ def class_table(record: Record) -> Table:
         heads += [Head(kind) for kind in kinds]
     rows = []
     for row in record.classes:
-        cells = [Cell(str(row.label), row.label), _count(row.samples), _count(row.correct)]
+        cells = [Cell(str(row.label), row.label), count_cell(row.samples), count_cell(row.correct)]
         for index, certified in enumerate(row.certified):
-            cells.append(_count(certified))
+            cells.append(count_cell(certified))
             if attacked:
-                cells.append(_count(row.attacked[index]) if row.attacked else Cell(""))
+                cells.append(count_cell(row.attacked[index]) if row.attacked else Cell(""))
         rows.append((*cells, _radius(row.median_radius)))
     return Table(
         "classes",
@@ -109,7 +67,7 @@ def _layer_row(layer: Layer) -> tuple[Cell, ...]:
         Cell(layer.name, code=True),
         Cell(layer.onnx_type),
         Cell(shape(layer.output_shape)),
-        _count(layer.parameters),
+        count_cell(layer.parameters),
         Cell("linear" if layer.linear else slope),
         Cell(at_most(layer.norm), layer.norm),
         Cell(f"{YES} yes" if layer.contraction else "no"),
@@ -171,9 +129,9 @@ def curve_table(record: Record) -> Table:
     attacked = record.curve[0].attacked is not None
     rows = []
     for point in record.curve:
-        cells = [Cell(at_most(point.eps, 5), point.eps), _count(point.certified)]
+        cells = [Cell(at_most(point.eps, 5), point.eps), count_cell(point.certified)]
         if point.attacked is not None:
-            cells.append(_count(point.attacked))
+            cells.append(count_cell(point.attacked))
         rows.append(tuple(cells))
     heads = (Head("ε"), Head("certified"), *((Head("attacked"),) if attacked else ()))
     caption = f"Exact counts of {record.samples:,} samples over ε"
@@ -184,7 +142,7 @@ def histogram_table(record: Record) -> Table:
     """The bins of the histogram."""
     edges, counts = record.histogram.edges, record.histogram.counts
     rows = tuple(
-        (Cell(f"{left:.5g}", left), Cell(f"{right:.5g}", right), _count(count))
+        (Cell(f"{left:.5g}", left), Cell(f"{right:.5g}", right), count_cell(count))
         for left, right, count in zip(edges, edges[1:], counts, strict=False)
     )
     heads = (Head("from"), Head("to"), Head("samples"))
