@@ -82,6 +82,7 @@ def _comparison(analysis: Analysis) -> dict[str, object] | None:
         "layers": [_largest(one) for one in compared.layers],
         "parameters": [_largest(one) for one in compared.parameters],
         "searched": None if compared.searched is None else _largest(compared.searched),
+        "left_out": list(compared.left_out),
     }
 
 

@@ -94,6 +94,10 @@ def sensitivity(
     """
     graph = load(model, input_shape=input_shape, output=output)
     chosen = _loss(loss, loss_lipschitz)
+
+    def constant(size: float) -> float:
+        return chosen.lipschitz(graph.outputs, output_bound=size)
+
     if search and data is None:
         raise InputError("--search", "needs samples to start from", "pass --data")
     normalization = Normalization.parse(normalize) if isinstance(normalize, str) else normalize
@@ -108,7 +112,7 @@ def sensitivity(
         )
         found = sensitivities(
             graph,
-            loss_lipschitz=lambda size: chosen.lipschitz(graph.outputs, output_bound=size),
+            loss_lipschitz=constant,
             input_set=inputs.set,
             head=chosen.head_lipschitz,
             loss=chosen.describe(),
@@ -134,6 +138,8 @@ def sensitivity(
                 search=search,
                 radius=inputs.radius,
                 box=inputs.box,
+                constant=constant,
+                origin=prepared,
             )
     return Analysis(found, chosen, accounted, comparison)
 

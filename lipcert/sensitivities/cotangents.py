@@ -57,16 +57,40 @@ def squared_gradient(operation: Operation, role: str, x: Tensor, g: Tensor) -> T
 
 def elements_formed(operation: Operation, role: str) -> int:
     """How many numbers :func:`squared_gradient` forms for one example, roughly."""
-    operator = getattr(operation, "operator", None)
-    forward = operator.operator if isinstance(operator, Adjoint) else operator
-    if role != "weight" or not isinstance(forward, Dense | Convolution):
+    if role != "weight":
         return 0
-    count = math.prod(forward.lead if isinstance(forward, Dense) else forward.out_spatial)
-    groups = forward.groups if isinstance(forward, Convolution) else 1
-    rows, columns = forward.weight.shape[0] // groups, math.prod(forward.weight.shape[1:])
+    groups, rows, columns, count = _sizes(operation)
     gram = _is_gram_cheaper(rows, columns, count)
     product = 2 * count * count if gram else rows * columns
     return groups * (2 * count * (rows + columns) + (product if count > 1 else 0))
+
+
+def longest_sum(operation: Operation, role: str) -> int:
+    """The most terms that are added up, one way or another, to one :func:`squared_gradient`."""
+    if role != "weight":
+        return math.prod(coefficients_of(operation)[role].shape)
+    groups, rows, columns, count = _sizes(operation)
+    if count == 1:
+        return groups + rows + columns
+    gram = _is_gram_cheaper(rows, columns, count)
+    return groups + (rows + columns + count**2 if gram else count + rows * columns)
+
+
+def _sizes(operation: Operation) -> tuple[int, int, int, int]:
+    """Groups, rows and columns of the matrix of a role ``weight``, and how many it acts on."""
+    operator = getattr(operation, "operator", None)
+    forward = operator.operator if isinstance(operator, Adjoint) else operator
+    if not isinstance(forward, Dense | Convolution):
+        raise _no_matrix(operation)
+    if isinstance(forward, Convolution):
+        groups, count = forward.groups, forward.lead * math.prod(forward.out_spatial)
+    else:
+        groups, count = 1, math.prod(forward.lead)
+    return groups, forward.weight.shape[0] // groups, math.prod(forward.weight.shape[1:]), count
+
+
+def _no_matrix(operation: Operation) -> TypeError:
+    return TypeError(f"{operation!r} multiplies by no matrix")
 
 
 def _is_gram_cheaper(rows: int, columns: int, count: int) -> bool:
@@ -84,7 +108,7 @@ def _columns(operation: Operation, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor
     if isinstance(operator, Convolution):
         return _patches(operator, x, g)
     if not isinstance(operator, Dense):
-        raise TypeError(f"{operation!r} multiplies by no matrix")
+        raise _no_matrix(operation)
     sides = (
         side.reshape(side.shape[0], 1, -1, side.shape[-1]).transpose(-1, -2) for side in (g, x)
     )

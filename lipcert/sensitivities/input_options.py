@@ -13,13 +13,21 @@ from lipcert.certification.data import Dataset
 from lipcert.certification.normalization import Normalization
 from lipcert.errors import InputError
 from lipcert.operators import Shape
-from lipcert.sensitivities.inputs import InputSet, clipped, data_maximum, norm_ball, pixel_range
+from lipcert.sensitivities.inputs import (
+    InputSet,
+    clipped,
+    data_maximum,
+    just_inside,
+    norm_ball,
+    pixel_range,
+)
 
 AS_THEY_ARE = Normalization((0.0,), (1.0,))
 BLOCK = 256
 """Samples read at once."""
 ROUNDING = 1e-9
-"""What the rounding of a sample's preparation may take it outside, relative to the set's size."""
+"""What the rounding of a sample's preparation may take it outside, relative to the set's size.  It
+is moved back by as much: the bounds are of inputs inside."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +51,14 @@ class Inputs:
     def prepared(self, raw: np.ndarray, shape: Shape, *, first: int = 0) -> np.ndarray:
         """Model inputs ``(N, *shape)`` of raw samples, the first of which has index ``first``.
 
-        Raises InputError for a sample outside the set.
+        All of them are in the set.  Raises InputError for a sample that is outside by more than
+        rounding.
         """
         x = normalised(raw, self.normalization, shape)
         flat = x.reshape(len(x), -1)
         norms = np.linalg.norm(flat, axis=1)
         if self.clip is not None:
-            scale = np.minimum(1.0, self.clip * (1.0 - 1e-12) / np.maximum(norms, 1e-300))
-            return np.asarray(x * scale.reshape(-1, *(1,) * len(shape)))
+            return _shortened(x, norms, self.clip)
         if self.box is not None:
             low, high = (side.numpy().reshape(1, -1) for side in self.box)
             slack = ROUNDING * (1.0 + np.abs(high) + np.abs(low))
@@ -63,7 +71,21 @@ class Inputs:
                 f"lies outside the input set ({self.set.kind})",
                 "give the input bound and the --normalize that training keeps to",
             )
-        return x
+        if self.box is not None:
+            return np.asarray(np.clip(flat, low, high).reshape(x.shape))
+        return _shortened(x, norms, self.set.bound)
+
+    def restored(self, x: np.ndarray) -> np.ndarray:
+        """A model input ``sample_shape`` in the data's units, rounded."""
+        mean, std = self.normalization.arrays(x.shape)
+        return np.asarray(x * std + mean)
+
+
+def _shortened(x: np.ndarray, norms: np.ndarray, most: float) -> np.ndarray:
+    """Samples ``(N, …)`` with norms ``(N,)`` up to rounding, none of them longer than ``most``."""
+    inside = most * just_inside(x[0].size)
+    scale = np.where(norms > inside, inside / np.maximum(norms, 1e-300), 1.0)
+    return np.asarray(x * scale.reshape(-1, *(1,) * (x.ndim - 1)))
 
 
 class PreparedSamples:
@@ -79,6 +101,14 @@ class PreparedSamples:
     def read(self, start: int, stop: int) -> np.ndarray:
         raw = self._others.read(start, stop)
         return self._inputs.prepared(raw, self.shape, first=start)
+
+    def original(self, index: int) -> np.ndarray:
+        """A sample as the data set holds it."""
+        return np.asarray(self._others.read(index, index + 1)[0].reshape(self.shape))
+
+    def restored(self, x: np.ndarray) -> np.ndarray:
+        """A model input in the data's units."""
+        return self._inputs.restored(x)
 
     def close(self) -> None:
         self._others.close()

@@ -111,6 +111,11 @@ def data_maximum(samples: NDArray[np.generic]) -> InputSet:
     return InputSet("largest norm in the data", bound, bound, is_private=False)
 
 
+def just_inside(elements: int) -> float:
+    """Factor of a radius at which a computed norm ends, so that the true norm is inside of it."""
+    return 1.0 - max(1e-12, 4.0 * gamma(elements + 4))
+
+
 def _length_up(values: NDArray[np.float64]) -> float:
     """Bound of the l2 norm of an array, exact up to the last bits."""
     most = float(values.max(initial=0.0))

@@ -7,7 +7,7 @@ i; the true coefficient must then be ``a·v_j[i]``.  What does not fit is refuse
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,7 @@ class Matcher:
     """The graph, its two probes, and what initialisers held in each."""
 
     graph: Graph
-    probes: list[dict[str, Node]]
+    probes: Sequence[Mapping[str, Node]]
     values: Mapping[str, Array]
     shifts: Mapping[str, float]
     levels: Mapping[str, float]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipcert.errors import InputError
 from lipcert.graph import Graph
+from lipcert.sensitivities.inputs import just_inside
 from lipcert.sensitivities.tracing import parameter_uses
 from lipcert.sensitivities.truth import PerExampleLoss, SquaredNorms, squared_norms
 from lipcert.sensitivities.uses import Use
@@ -17,8 +19,22 @@ GROW, SHRINK = 1.25, 0.5
 """What a step that raised the norm is multiplied by, and one that did not."""
 FIRST_STEP = 0.25
 """The first step as a part of the radius or of the box's width."""
-INSIDE = 1.0 - 1e-12
-"""Projections stop this much short of the radius, so that rounding cannot lead out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Steepest:
+    """An input with a steep gradient.
+
+    Parameters
+    ----------
+    point : ``(*sample_shape)``, float64, inside the input set.
+    norm : of its gradient.
+    start : which of the starts led to it, and so whose label it has.
+    """
+
+    point: Tensor
+    norm: float
+    start: int
 
 
 def steepest_input(
@@ -33,8 +49,8 @@ def steepest_input(
     box: tuple[Tensor | float, Tensor | float] | None = None,
     parameter_or_layer: str | None = None,
     uses: tuple[Use, ...] | None = None,
-) -> tuple[Tensor, float]:
-    """The input with the largest gradient norm that projected ascent finds, and that norm.
+) -> Steepest:
+    """The input with the largest gradient norm that projected ascent finds.
 
     Parameters
     ----------
@@ -49,8 +65,8 @@ def steepest_input(
 
     Returns
     -------
-    The input ``(*sample_shape)``, float64, inside the set, and its norm: a lower bound of the
-    largest in the set, never below that of any start.
+    The input, inside the set, and its norm: up to rounding a lower bound of the largest in the
+    set, never below that of any start.
 
     Raises
     ------
@@ -96,7 +112,7 @@ def steepest_input(
         best = torch.where(better, found, best)
         step = (step * torch.where(better, GROW, SHRINK)).clamp(max=1.0)
     top = int(best.argmax())
-    return x[top].detach().cpu(), float(best[top].sqrt())
+    return Steepest(x[top].detach().cpu(), float(best[top].sqrt()), top)
 
 
 def _chosen(norms: SquaredNorms, name: str | None) -> Tensor:
@@ -135,9 +151,11 @@ def _input_set(
     if not 0.0 < most < float("inf"):
         raise InputError("radius", f"is {most:g}", "give a positive number")
 
+    inside = most * just_inside(x[0].numel())
+
     def shrink(point: Tensor) -> Tensor:
         norms = point.reshape(len(point), -1).norm(dim=1)
-        factor = torch.where(norms > most * INSIDE, most * INSIDE / norms, torch.ones_like(norms))
+        factor = torch.where(norms > inside, inside / norms, torch.ones_like(norms))
         return point * _along(factor, point)
 
     return shrink, torch.tensor(most, dtype=torch.float64, device=x.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from onnx import ModelProto, numpy_helper
 from lipcert.errors import InputError, LipcertError, UnsupportedError
 from lipcert.graph import Graph, Node
 from lipcert.onnx_import import build_graph, parse_model
+from lipcert.onnx_import.constants import Constant
 from lipcert.onnx_import.external import read_external
 from lipcert.onnx_import.initialisers import read_initialisers
 from lipcert.onnx_import.loader import read_model_bytes
 from lipcert.sensitivities.matching import Matcher
+from lipcert.sensitivities.scalars import Probe, scalar_uses
 from lipcert.sensitivities.uses import Use, coefficients_of
 
 Array = NDArray[np.float64]
@@ -30,8 +33,8 @@ Array = NDArray[np.float64]
 def parameter_uses(graph: Graph, *, model: ModelProto | None = None) -> tuple[Use, ...]:
     """Every use of an initialiser that the graph's nodes name among their parameters.
 
-    Single numbers, the statistics of a normalisation and what went into a recognised activation
-    are not among them.
+    The statistics of a normalisation and what went into a recognised activation are not among
+    them, nor single numbers whose effect on a node is neither affine nor a division.
 
     Parameters
     ----------
@@ -44,20 +47,35 @@ def parameter_uses(graph: Graph, *, model: ModelProto | None = None) -> tuple[Us
     UnsupportedError : a coefficient that is not an initialiser rearranged, multiplied by constants
         or inverted, by node and initialiser.
     """
-    named = {name for node in graph.nodes for name in node.parameters if name in graph.initialisers}
-    if not named:
+    known = {name for node in graph.nodes for name in node.parameters}
+    if not known:
         return ()
     if model is None:
         model = _read_again(graph)
+    named = known.intersection(graph.initialisers)
     held = read_initialisers(model, graph.name)
+    singles = {
+        name: float(held[name].middle)
+        for name in sorted(known.difference(named).intersection(held))
+        if held[name].is_float and held[name].value.size == 1
+    }
+    probe = partial(_probe, graph, model)
+    return (*_arrays(graph, named, held, probe), *scalar_uses(graph, singles, probe))
+
+
+def _arrays(
+    graph: Graph, named: set[str], held: Mapping[str, Constant], probe: Probe
+) -> tuple[Use, ...]:
+    """The uses of the initialisers ``named``, all found by the same two probes."""
+    if not named:
+        return ()
     # irrational steps: no two initialisers' probes are rational multiples of each other
     shifts = {name: 1.0 + (k * 2.0**0.5) % 1.0 for k, name in enumerate(sorted(named), start=1)}
     levels = {name: 1.0 + (k * 5.0**0.5) % 1.0 for k, name in enumerate(sorted(named), start=1)}
     values = {name: held[name].middle.reshape(-1) for name in named}
     ramps = {name: shifts[name] + np.arange(len(values[name])) for name in named}
     flats = {name: np.full(len(values[name]), levels[name]) for name in named}
-    probes = [_probe(graph, model, probe) for probe in (ramps, flats)]
-    return Matcher(graph, probes, values, shifts, levels).uses()
+    return Matcher(graph, [probe(ramps), probe(flats)], values, shifts, levels).uses()
 
 
 def _read_again(graph: Graph) -> ModelProto:

@@ -8,7 +8,7 @@ its parameters, or only their norms where a formula has them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,23 +117,26 @@ def squared_norms(
     With ``create_graph`` they can be differentiated by x where it requires a gradient.
     """
     with torch.enable_grad():
-        ends, outputs = _forward(graph, {use.node for use in uses}, x)
+        ends, outputs = forward(graph, {use.node for use in uses}, x)
         losses = loss(outputs, labels)
         if losses.shape != (len(x),):
             finding = f"gives the shape {tuple(losses.shape)} for {len(x)} examples"
             raise InputError("loss", finding, "give one number per example")
         gradients = dict.fromkeys(ends, torch.zeros(()))
         if ends:
-            gradients = dict(zip(ends, _cotangents(losses, ends, create_graph), strict=True))
+            gradients = dict(zip(ends, cotangents(losses, ends, create_graph), strict=True))
     nodes = {node: (ends[node][0], gradients[node]) for node in ends}
     with torch.set_grad_enabled(create_graph):
         return _squares(graph, uses, nodes, x.new_zeros(len(x)))
 
 
-def _forward(
-    graph: Graph, wanted: set[int], x: Tensor
+def forward(
+    graph: Graph, wanted: Collection[int], x: Tensor
 ) -> tuple[dict[int, tuple[Tensor, Tensor]], Tensor]:
-    """Input and output of the wanted nodes, and the model's outputs."""
+    """First input and output of the nodes at ``wanted`` positions, and the outputs ``(N, K)``.
+
+    The wanted nodes' outputs can be differentiated by.
+    """
     values = {graph.input: x.reshape(len(x), *graph.input_shape)}
     ends: dict[int, tuple[Tensor, Tensor]] = {}
     for position, node in enumerate(graph.nodes):
@@ -148,9 +151,10 @@ def _forward(
     return ends, values[graph.output].reshape(len(x), -1)
 
 
-def _cotangents(
-    losses: Tensor, ends: dict[int, tuple[Tensor, Tensor]], create_graph: bool
+def cotangents(
+    losses: Tensor, ends: dict[int, tuple[Tensor, Tensor]], create_graph: bool = False
 ) -> tuple[Tensor, ...]:
+    """Gradients of the losses ``(N,)`` at the outputs that :func:`forward` gives."""
     outputs = [output for _, output in ends.values()]
     if not losses.requires_grad:
         return tuple(torch.zeros_like(output) for output in outputs)
@@ -168,7 +172,7 @@ def _squares(
     parameters: dict[str, Tensor] = {}
     layers: dict[str, Tensor] = {}
     for name, own in by_name.items():
-        if _has_formula(own):
+        if has_formula(own):
             use = own[0]
             node, rate = graph.nodes[use.node], use.rate or 0.0
             square = squared_gradient(node.operation, use.role, *nodes[use.node]) * rate**2
@@ -183,7 +187,8 @@ def _squares(
     return SquaredNorms(parameters, layers, sum(parameters.values(), start=zero))
 
 
-def _has_formula(uses: list[Use]) -> bool:
+def has_formula(uses: list[Use]) -> bool:
+    """Whether a norm is computed without the gradient it is the norm of."""
     return len(uses) == 1 and uses[0].rate is not None
 
 
@@ -207,7 +212,9 @@ def chunk_size(graph: Graph, uses: tuple[Use, ...]) -> int:
     room = PROCESSOR_BYTES if graph.device.type == "cpu" else DEVICE_BYTES
     signals = sum(math.prod(node.shape) for node in graph.nodes)
     formed = [elements_formed(graph.nodes[use.node].operation, use.role) for use in uses]
-    tied = [4 * use.size for use in uses if use.rate is None or _is_tied(use, uses)]
+    tied = [
+        4 * use.size + 2 * len(use.index) for use in uses if use.rate is None or _is_tied(use, uses)
+    ]
     elements = 4 * signals + max(formed, default=0) + sum(tied) + 1
     return max(1, room // (8 * elements))
 
