@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 import lipcert
-from lipcert.errors import SoundnessError
-from lipcert.reports.files import free_name
 from lipcert.reports.radii_csv import radii_csv
-from lipcert.reports.witness import witness_npz
 
 from .delivery import Delivery
 from .options import (
@@ -30,6 +25,7 @@ from .options import (
 )
 from .progress import progress
 from .values import read_range, read_workers
+from .witnesses import refutation_kept, witness_option
 
 
 @click.command("certify")
@@ -97,14 +93,7 @@ from .values import read_range, read_workers
     metavar="N",
     help="Seed of the attack's random starts.",
 )
-@click.option(
-    "--witness",
-    type=PATH,
-    default=Path("lipcert-witness.npz"),
-    show_default=True,
-    metavar="FILE.npz",
-    help="Where a perturbation that refutes a certificate is written, should one be found.",
-)
+@witness_option("a perturbation that refutes a certificate")
 @click.option(
     "--workers",
     type=read_workers,
@@ -199,15 +188,3 @@ def certify_command(
             progress=told,
         )
     delivery.send(result, {path: radii_csv(result) for path in tables})
-
-
-@contextmanager
-def refutation_kept(delivery: Delivery, target: Path) -> Iterator[None]:
-    """Write the witness of a refuted certificate before the error goes on its way."""
-    try:
-        yield
-    except SoundnessError as error:
-        witness = getattr(error, "witness", None)
-        if witness is not None:
-            delivery.write(free_name(target), witness_npz(witness))
-        raise

@@ -22,6 +22,7 @@ from .options import (
 )
 from .progress import progress
 from .values import read_range
+from .witnesses import refutation_kept, witness_option
 
 PRIVACY = ("batch_size", "dataset_size", "epochs", "steps", "delta")
 
@@ -76,6 +77,7 @@ PRIVACY = ("batch_size", "dataset_size", "epochs", "steps", "delta")
     metavar="STEPS",
     help="Steps of ascent over inputs that try to reach the bound; starts from --data.",
 )
+@witness_option("an example whose gradient exceeds its bound")
 @click.option("--noise-multiplier", type=float, metavar="SIGMA", help="Noise whose ε to compute.")
 @click.option("--target-epsilon", type=float, metavar="EPSILON", help="ε whose noise to compute.")
 @click.option("--batch-size", type=int, metavar="B", help="Expected size of a batch.")
@@ -122,6 +124,7 @@ def sensitivity_command(
     labels: Path | None,
     first: int | None,
     search: int,
+    witness: Path,
     spectral: str,
     device: str,
     input_shape: tuple[int, ...] | None,
@@ -135,7 +138,7 @@ def sensitivity_command(
     for each layer and the ε that it gives.
     """
     delivery.check([model, *(path for path in (data, labels) if path)])
-    with progress(delivery.session) as told:
+    with progress(delivery.session) as told, refutation_kept(delivery, witness):
         result = lipcert.sensitivity(
             model,
             loss=loss,

@@ -53,6 +53,17 @@ class Witness:
     size: float
     radius: float
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file of it holds: both samples as batches of one."""
+        return {
+            "x": self.sample[None],
+            "y": np.array([self.label]),
+            "perturbed": self.perturbed[None],
+            "index": np.array(self.index),
+            "size": np.array(self.size),
+            "radius": np.array(self.radius),
+        }
+
 
 class RefutedError(SoundnessError):
     """A certified radius that a perturbation refutes; ``witness`` has it."""

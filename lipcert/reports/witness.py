@@ -1,26 +1,27 @@
-"""A refuted certificate as a file that can be looked into and handed on."""
+"""What contradicts a proof, as a file that can be looked into and handed on."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from lipcert.certification.shards import Witness
+    import numpy as np
+
+
+class Witness(Protocol):
+    """A perturbation inside a certified radius, or an example with too steep a gradient."""
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """What a file of it holds, by name."""
 
 
 def witness_npz(witness: Witness) -> bytes:
-    """An ``.npz``: sample and perturbed sample (data's units), label, index, size and radius."""
+    """An ``.npz`` of the witness's arrays: ``x`` and ``y`` are a data set of one sample."""
     import numpy as np
 
     file = io.BytesIO()
-    np.savez(
-        file,
-        x=witness.sample[None],
-        y=np.array([witness.label]),
-        perturbed=witness.perturbed[None],
-        index=np.array(witness.index),
-        size=np.array(witness.size),
-        radius=np.array(witness.radius),
-    )
+    arrays: dict[str, Any] = dict(witness.arrays())
+    np.savez(file, **arrays)
     return file.getvalue()

@@ -47,7 +47,7 @@ def test_a_refuted_radius_is_an_error_with_a_witness(
     assert result.exit_code == 6
     assert result.stdout == "" and not report.exists()
     assert "changes the class inside the certified radius" in result.stderr
-    assert f"wrote {witness}" in result.stderr
+    assert f"wrote {witness}" in result.stderr and f"the witness is in {witness}" in result.stderr
     with np.load(witness) as found:
         distance = np.linalg.norm(found["perturbed"].astype(np.float64) - found["x"])
         assert distance <= found["size"] < found["radius"]

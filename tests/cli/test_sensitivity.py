@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+
+from lipcert.sensitivities import analysis
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -81,6 +85,51 @@ def test_every_format(run: Run) -> None:
         told = " ".join(result.stdout.split())
         assert "no privacy guarantee" in told and "truth / Δ" in told
         assert "Gemm" in told and "proved in real arithmetic" in told
+
+
+REFUTED = ("sensitivity", MODEL, *CE, "--input-bound", "pixels", "--data", DATA, "--first", "9")
+
+
+@pytest.fixture
+def too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds a thousandth of what they should be: the gradients of the data contradict them."""
+    honest = analysis.sensitivities
+
+    def wrong(*words: Any, **options: Any) -> Any:
+        found = honest(*words, **options)
+        return replace(found, global_delta=found.global_delta / 1000.0)
+
+    monkeypatch.setattr(analysis, "sensitivities", wrong)
+
+
+@pytest.mark.usefixtures("too_small")
+def test_a_gradient_above_its_bound_is_an_error_with_a_witness(run: Run, tmp_path: Path) -> None:
+    report, witness = tmp_path / "result.json", tmp_path / "witness.npz"
+    words = (*REFUTED, "--report", f"json={report}", "--witness", witness)
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (6, "") and not report.exists()
+    assert "all parameters: the gradient norm" in result.stderr
+    assert "please report it with the witness and the model" in result.stderr
+    assert f"the witness is in {witness}" in " ".join(result.stderr.split())
+    with np.load(witness) as found, np.load(DATA) as data:
+        index = int(found["index"])
+        assert np.array_equal(found["x"][0].reshape(-1), data["x"][index].reshape(-1))
+        assert found["y"].tolist() == [data["y"][index]]
+        assert found["norm"] - found["rounding"] > found["bound"] > 0.0
+        assert (str(found["kind"]), str(found["name"])) == ("total", "all parameters")
+        assert "cross-entropy" in str(found["loss"]) and found["model_input"].shape == (1, 64)
+    before = witness.read_bytes()
+    quiet = run(*words, "--quiet")
+    assert quiet.exit_code == 6 and "witness-1.npz" in quiet.stderr
+    assert witness.read_bytes() == before and (tmp_path / "witness-1.npz").exists()
+
+
+@pytest.mark.usefixtures("too_small")
+def test_a_witness_that_cannot_be_written_hides_nothing(run: Run, tmp_path: Path) -> None:
+    result = run(*REFUTED, "--witness", tmp_path / "nowhere" / "witness.npz")
+    assert (result.exit_code, result.stdout) == (6, "")
+    told = " ".join(result.stderr.split())
+    assert "all parameters: the gradient norm" in told and "the witness is lost" in told
 
 
 @pytest.mark.parametrize(
