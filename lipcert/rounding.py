@@ -40,7 +40,7 @@ def sub_down(a: float, b: float) -> float:
 
 def mul_up(*factors: float) -> float:
     """Upper bound of the product of non-negative ``factors``; zero annihilates infinity."""
-    if any(factor == 0.0 for factor in factors):
+    if 0.0 in factors:
         return math.nan if any(math.isnan(factor) for factor in factors) else 0.0
     product = 1.0
     for factor in factors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("lipcert", "torch", "numpy", "onnx", "onnxruntime")
@@ -10,10 +11,12 @@ PACKAGES = ("lipcert", "torch", "numpy", "onnx", "onnxruntime")
 
 def versions() -> dict[str, str]:
     """Versions of lipcert, of what it computes with, and of Python."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -36,6 +36,7 @@ class BoundContext:
     settings : how operator norms are found.
     progress : told of each step.
     solver : of matrix inequalities, a name of ``SOLVERS``.
+    norms : the norms found so far, by the operator's id, with the operator.
     interrupted : set when a method was stopped by the user and answers with what it has.
     """
 
@@ -45,14 +46,14 @@ class BoundContext:
     solver: str = "hkm"
     interrupted: bool = False
     _found: dict[tuple[object, int], tuple[SignalForm, object]] = field(default_factory=dict)
-    _norms: dict[int, tuple[LinearOperator, NormBound]] = field(default_factory=dict)
+    norms: dict[int, tuple[LinearOperator, NormBound]] = field(default_factory=dict)
 
     def norm_of(self, operator: LinearOperator) -> NormBound:
         """The operator's proven norm, found at most once."""
         key = id(operator)
-        if key not in self._norms:
-            self._norms[key] = (operator, NORMS[self.norm](operator, self.settings))
-        return self._norms[key][1]
+        if key not in self.norms:
+            self.norms[key] = (operator, NORMS[self.norm](operator, self.settings))
+        return self.norms[key][1]
 
     def once(self, method: Callable[[SignalForm, BoundContext], T], form: SignalForm) -> T:
         """What a method finds for a form, found at most once: methods build on one another."""

@@ -128,4 +128,5 @@ class AffineBall:
 
 
 def _is_wide(weight: Array) -> bool:
-    return weight.shape[0] < weight.shape[1]
+    rows, columns = weight.shape
+    return bool(rows < columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +25,7 @@ from lipcert.operators import (
 from lipcert.operators.indexing import exact_root
 from lipcert.rounding import UNIT_ROUNDOFF, gamma, mul_up
 from lipcert.sensitivities.magnitudes import entry_bound
+from lipcert.sensitivities.memory import Memory
 from lipcert.sensitivities.usage import kernel_factor, tap_factor
 
 Array = NDArray[np.float64]
@@ -33,8 +34,8 @@ UNDERFLOW = 1e-150
 """More than what squares that vanish can add to a root of sums of squares up to 1."""
 
 FREEZE = (
-    "train without it and name it in frozen=…, or export the model so that it enters a layer as "
-    "it is"
+    "train without it and name it in frozen (--frozen NAME), or export the model so that it "
+    "enters a layer as it is"
 )
 
 
@@ -99,15 +100,17 @@ class Uses:
     Parameters
     ----------
     frozen : initialisers that are not trained.
+    memory : of other weights of the same graph.
     """
 
     graph: Graph
     frozen: Collection[str] = ()
+    memory: Memory = field(default_factory=Memory)
 
     def of(self, node: Node, X: float, on: frozenset[str]) -> list[Use]:
         """The entries into one node whose input is at most X."""
         found = [self._coefficient(node, origin, X, on) for origin in node.origins]
-        found += [_shift(node, origin) for origin in node.shifts]
+        found += [self._shift(node, origin) for origin in node.shifts]
         return [use for use in found if use.origin.name not in self.frozen]
 
     def _coefficient(self, node: Node, origin: Origin, X: float, on: frozenset[str]) -> Use:
@@ -121,12 +124,24 @@ class Uses:
             return _elementwise(node, origin, tuple(operator.scale.shape), X, entry)
         inner = operator.operator if isinstance(operator, Adjoint) else operator
         if isinstance(inner, Dense):
-            return Use(node, origin, mul_up(_spread(origin), X))
+            return Use(node, origin, mul_up(self._spread(origin), X))
         if isinstance(inner, Convolution):
             factor = kernel_factor(inner) if "usage" in on else tap_factor(inner)
-            return Use(node, origin, mul_up(_spread(origin), factor, X))
+            return Use(node, origin, mul_up(self._spread(origin), factor, X))
         finding = f"the initialiser {origin.name!r} enters it in a way that is not bounded"
         raise UnsupportedError(_place(node), finding, FREEZE)
+
+    def _spread(self, origin: Origin) -> float:
+        return self.memory.spreads.of(origin, lambda: _spread(origin))
+
+    def _shift(self, node: Node, origin: Origin) -> Use:
+        """A bias: ``∂b_j = Σ slope_i g_i`` over the places i that b_j is added at."""
+        assert isinstance(node.operation, Affine) and node.operation.bias is not None
+        held, shape = tuple(node.operation.bias.shape), node.shape
+        gain, gains, places = self.memory.shifts.of(
+            origin, lambda: _gains_of_shift(origin, held, shape), held, shape
+        )
+        return Use(node, origin, gain, gains, places, is_shift=True)
 
     def _entry(self, node: Node) -> float | None:
         """Bound of one element of the node's input, where a normalisation made it.
@@ -181,10 +196,11 @@ def _root_sums(index: NDArray[np.int64], slope: Array, origin: Origin) -> Array:
     return np.asarray((np.sqrt(sums) * slack + UNDERFLOW) * most * (1.0 + 4e-16) + 5e-324)
 
 
-def _shift(node: Node, origin: Origin) -> Use:
-    """A bias: ``∂b_j = Σ slope_i g_i`` over the places i that b_j is added at."""
-    assert isinstance(node.operation, Affine) and node.operation.bias is not None
-    places, slope = _spread_over(origin, tuple(node.operation.bias.shape), node.shape)
+def _gains_of_shift(
+    origin: Origin, held: Shape, shape: Shape
+) -> tuple[float, Array, NDArray[np.int64]]:
+    """Gain, gains and places of a bias of shape ``held`` that is added to an output."""
+    places, slope = _spread_over(origin, held, shape)
     if not slope.ndim:
         copies = np.bincount(places, minlength=math.prod(origin.shape))
         gains = np.array([exact_root(int(n)) for n in copies])
@@ -192,7 +208,7 @@ def _shift(node: Node, origin: Origin) -> Use:
             gains = gains * float(slope) * (1.0 + 4.0 * UNIT_ROUNDOFF) + 5e-324
     else:
         gains = _root_sums(places, slope, origin)
-    return Use(node, origin, float(gains.max(initial=0.0)), gains, places, is_shift=True)
+    return float(gains.max(initial=0.0)), gains, places
 
 
 def _elementwise(node: Node, origin: Origin, held: Shape, X: float, entry: float | None) -> Use:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,13 +30,26 @@ def tap_factor(convolution: Convolution) -> float:
 
 def _counts(convolution: Convolution) -> list[tuple[int, int]]:
     """U and V of each spatial axis, counted on its actual size."""
-    counts = []
-    for axis, n in enumerate(convolution.spatial):
-        starts = np.arange(convolution.out_spatial[axis])[:, None] * convolution.stride[axis]
-        taps = np.arange(convolution.kernel[axis])[None, :] * convolution.dilation[axis]
-        reads = starts + taps - convolution.pads_begin[axis]
-        inside = (reads >= 0) & (reads < n)
-        most_readers = int(np.bincount(reads[inside], minlength=1).max())
-        most_taps = int(inside.sum(1).max()) if inside.size else 0
-        counts.append((most_readers, most_taps))
-    return counts
+    return [
+        _counted(*axis)
+        for axis in zip(
+            convolution.spatial,
+            convolution.out_spatial,
+            convolution.kernel,
+            convolution.stride,
+            convolution.dilation,
+            convolution.pads_begin,
+            strict=True,
+        )
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _counted(
+    size: int, out: int, kernel: int, stride: int, dilation: int, pad: int
+) -> tuple[int, int]:
+    starts, taps = np.arange(out)[:, None] * stride, np.arange(kernel)[None, :] * dilation
+    reads = starts + taps - pad
+    inside = (reads >= 0) & (reads < size)
+    most_readers = int(np.bincount(reads[inside], minlength=1).max())
+    return most_readers, int(inside.sum(1).max()) if inside.size else 0
