@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lipcert.errors import InputError
+from lipcert.reports import render
 from lipcert.reports.files import check_targets, write_atomic
 
 from .options import PATH, session_options
@@ -29,21 +30,19 @@ def report_command(
     markdown: Path | None,
     overwrite: bool,
 ) -> None:
-    """Lay out RESULT, a JSON file of lipcert certify, for people.
+    """Lay out RESULT, a JSON file of lipcert certify or lipcert sensitivity, for people.
 
     The page holds everything in itself: it loads nothing from the network, and the same RESULT
     gives the same bytes.
     """
-    from lipcert.reports.html.page import record_html
     from lipcert.reports.html.source import record_file
-    from lipcert.reports.markdown_certificates import record_markdown
 
-    wanted = [(html, record_html), (markdown, record_markdown)]
-    targets = [(path, layout) for path, layout in wanted if path is not None]
+    wanted = {"html": html, "markdown": markdown}
+    targets = {name: path for name, path in wanted.items() if path is not None}
     if not targets:
         raise InputError("lipcert report", "has nothing to write", "pass --html or --markdown")
-    check_targets([path for path, _ in targets], overwrite=overwrite, inputs=[result])
+    check_targets(targets.values(), overwrite=overwrite, inputs=[result])
     record = record_file(result)
-    for path, text in [(path, layout(record)) for path, layout in targets]:
+    for path, text in [(path, render(record, name)) for name, path in targets.items()]:
         write_atomic(path, text, overwrite=overwrite)
         session.tell(f"wrote {path}")

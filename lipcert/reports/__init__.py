@@ -10,6 +10,7 @@ import lipcert.reports.gate_json
 import lipcert.reports.gate_markdown
 import lipcert.reports.gate_text
 import lipcert.reports.html.page
+import lipcert.reports.html.sensitivity_page
 import lipcert.reports.json_certificates
 import lipcert.reports.json_format
 import lipcert.reports.junit

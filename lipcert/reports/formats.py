@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lipcert.registry import Registry
 
@@ -16,12 +16,23 @@ if TYPE_CHECKING:
     from lipcert.gating.comparison import Comparison
     from lipcert.gating.result import GateResult
     from lipcert.inspection import Inspection
+    from lipcert.reports.html.record import Record
+    from lipcert.reports.html.sensitivity_record import SensitivityRecord
     from lipcert.sensitivities.analysis import Analysis
 
     Result: TypeAlias = (
-        Inspection | LipschitzBound | Certificates | Analysis | GateResult | Comparison
+        Inspection
+        | LipschitzBound
+        | Certificates
+        | Analysis
+        | GateResult
+        | Comparison
+        | Record
+        | SensitivityRecord
     )
     Renderer: TypeAlias = Callable[[Any], str | RenderableType]
+
+R = TypeVar("R", bound="Renderer")
 
 PLAIN_WIDTH = 100
 """Columns of text that is not shown on a terminal."""
@@ -53,10 +64,10 @@ FORMATS: Registry[Format] = Registry("format")
 """``FORMATS[name].rendered(result)``."""
 
 
-def renders(format: str, result: str) -> Callable[[Renderer], Renderer]:
+def renders(format: str, result: str) -> Callable[[R], R]:
     """Decorator: the function renders results of the class named ``result`` in ``format``."""
 
-    def enter(renderer: Renderer) -> Renderer:
+    def enter(renderer: R) -> R:
         if format not in FORMATS:
             FORMATS.register(format)(Format())
         renderers = FORMATS[format].renderers

@@ -30,6 +30,7 @@ def certificates_markdown(certificates: Certificates) -> str:
     return record_markdown(record_of(certificates_object(certificates)))
 
 
+@renders("markdown", "Record")
 def record_markdown(record: Record) -> str:
     """The same for a result that has been read."""
     return document(

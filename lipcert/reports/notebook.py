@@ -77,21 +77,22 @@ def layer_table(inspection: Inspection) -> str:
 
 def analysis_table(analysis: Analysis) -> str:
     """Sensitivities: the global bound, a row for each layer, noise."""
+    record = sensitivity_content.record_of_analysis(analysis)
     facts = [
-        *sensitivity_content.global_facts(analysis),
-        *sensitivity_content.comparison_facts(analysis),
-        *sensitivity_content.privacy_facts(analysis),
+        *sensitivity_content.global_facts(record),
+        *sensitivity_content.comparison_facts(record),
+        *sensitivity_content.privacy_facts(record),
     ]
-    noise = sensitivity_content.noise_rows(analysis)
-    titles = sensitivity_content.layer_titles(analysis)
+    noise = sensitivity_content.noise_rows(record)
+    titles = sensitivity_content.layer_titles(record)
     return _figure(
-        f"{analysis.sensitivities.model}: {sensitivity_content.headline(analysis)}",
+        f"{record.model}: {sensitivity_content.headline(record)}",
         _table((), facts),
-        _table(titles, sensitivity_content.layer_rows(analysis)),
+        _table(titles, sensitivity_content.layer_rows(record)),
         _table(sensitivity_content.NOISE_TITLES, noise) if noise else "",
-        *sensitivity_content.assumption_sentences(analysis),
-        sensitivity_content.statement(analysis),
-        sensitivity_content.provenance(analysis),
+        *sensitivity_content.assumption_sentences(record),
+        sensitivity_content.statement(record),
+        sensitivity_content.provenance(record, analysis.sensitivities.seconds),
     )
 
 

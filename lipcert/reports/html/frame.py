@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-TEMPLATES = ("frame.html", "report.html", "charts.html", "tables.html")
+TEMPLATES = ("frame.html", "report.html", "sensitivity.html", "charts.html", "tables.html")
 
 
 def filled(template: str, **values: object) -> str:
@@ -25,9 +25,7 @@ def filled(template: str, **values: object) -> str:
     return (
         _environment()
         .get_template(template)
-        .render(
-            style=Markup(style), script=Markup(script), policy=policy(style, script), **values
-        )
+        .render(style=Markup(style), script=Markup(script), policy=policy(style, script), **values)
     )
 
 

@@ -11,6 +11,8 @@ from lipcert.reports.html.record import Level
 CHARACTER = 7.4
 """Width of a character of a chart's text, about."""
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -25,6 +27,25 @@ class Scale:
         """Where ``value`` lies, to a tenth of a pixel."""
         span = self.high - self.low
         share = (value - self.low) / span if span > 0.0 else 0.0
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+@dataclass(frozen=True)
+class Decades:
+    """A line over powers of ten, from ``10**low`` at ``start`` to ``10**high`` at ``end``.
+
+    What is below the line, zero included, lies at its start; infinity lies at its end.
+    """
+
+    low: int
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """Where ``value`` lies, to a tenth of a pixel."""
+        power = math.log10(value) if value > 0.0 else -math.inf
+        share = (min(max(power, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
 
@@ -95,6 +116,24 @@ def number_ticks(scale: Scale, most: int, *, whole: bool = False) -> tuple[Tick,
         places = max(0, -power)
         return tuple(Tick(scale(step), f"{step:.{places}f}" if step else "0") for step in steps)
     return tuple(Tick(scale(step), f"{step:.3g}") for step in steps)
+
+
+def decade_ticks(scale: Decades, most: int) -> tuple[Tick, ...]:
+    """Ticks at powers of ten, every one or as many apart as ``most`` ticks need."""
+    last = math.floor(scale.high + 1e-9)
+    step = max(1, math.ceil((last - scale.low) / most))
+    share = (scale.end - scale.start) / (scale.high - scale.low)
+    return tuple(
+        Tick(round(scale.start + (power - scale.low) * share, 1), _power_text(power))
+        for power in range(last, scale.low - 1, -step)
+    )[::-1]
+
+
+def _power_text(power: int) -> str:
+    """``0.01``, or ``10⁻⁶`` where that is shorter."""
+    if -4 <= power <= 4:
+        return f"{10.0**power:g}"
+    return f"10{str(power).translate(RAISED)}"
 
 
 def percent_ticks(scale: Scale) -> tuple[Tick, ...]:

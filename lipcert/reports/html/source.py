@@ -1,27 +1,41 @@
-"""The JSON file that ``lipcert certify`` wrote, read as what it is: somebody's file."""
+"""JSON files that lipcert wrote, read as what they are: somebody's files."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from lipcert.errors import InputError
 from lipcert.reports.html.record import SCHEMA, Record, record_of
+from lipcert.reports.html.sensitivity_record import (
+    SENSITIVITY_SCHEMA,
+    SensitivityRecord,
+    sensitivity_record_of,
+)
+from lipcert.reports.html.spot import again
 from lipcert.reports.words import printable
 
 MOST_BYTES = 64 << 20
 """Size of the largest file that is read."""
-AGAIN = "write it anew with lipcert certify --report json=FILE"
+READERS: dict[str, Callable[[object, str], Record | SensitivityRecord]] = {
+    SCHEMA: record_of,
+    SENSITIVITY_SCHEMA: sensitivity_record_of,
+}
+"""What reads the objects of a schema."""
+COMMANDS = {schema.split("/")[1]: schema for schema in READERS}
+"""The schema that each command writes, by the command's name."""
+AGAIN = again("COMMAND")
 
 
-def record_file(path: Path) -> Record:
+def record_file(path: Path) -> Record | SensitivityRecord:
     """The result in a JSON file.
 
     Raises
     ------
     InputError : it cannot be read, is not JSON, or is not a result of this version of
-        ``lipcert certify``.
+        one of the ``COMMANDS``.
     """
     name = str(path)
     try:
@@ -33,8 +47,7 @@ def record_file(path: Path) -> Record:
     if len(content) > MOST_BYTES:
         raise InputError(name, f"is larger than {MOST_BYTES >> 20} MiB", "no result is that large")
     values = _parsed(content, name)
-    _check_schema(values, name)
-    return record_of(values, name)
+    return READERS[_schema(values, name)](values, name)
 
 
 def _parsed(content: bytes, name: str) -> object:
@@ -54,23 +67,25 @@ def _parsed(content: bytes, name: str) -> object:
         raise InputError(name, f"is not JSON: {error}", AGAIN) from error
 
 
-def _check_schema(values: object, name: str) -> None:
+def _schema(values: object, name: str) -> str:
+    """The schema that the object names.  Raises InputError for any that is not read here."""
     found = values.get("schema") if isinstance(values, dict) else None
-    if found == SCHEMA:
-        return
+    if isinstance(found, str) and found in READERS:
+        return found
     parts = found.split("/") if isinstance(found, str) else []
     if len(parts) != 3 or parts[0] != "lipcert":
         raise InputError(name, "is not a result of lipcert", AGAIN)
     command = printable(parts[1])[:40]
-    if command != "certify":
+    if command not in COMMANDS:
+        known = " and ".join(COMMANDS)
         raise InputError(
             name,
             f"is a result of lipcert {command}",
-            "lipcert report reads those of lipcert certify",
+            f"lipcert report reads those of lipcert {known}",
         )
     raise InputError(
         name,
         f"has version {printable(parts[2])[:20]} of the schema, this lipcert reads version "
-        f"{SCHEMA.rpartition('/')[2]}",
-        AGAIN,
+        f"{COMMANDS[command].rpartition('/')[2]}",
+        again(command),
     )

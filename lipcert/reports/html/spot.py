@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 from lipcert.errors import InputError
@@ -12,7 +12,6 @@ from lipcert.reports.words import printable
 
 Read = TypeVar("Read")
 
-REMEDY = "write it anew with lipcert certify --report json=FILE"
 MOST = 1 << 62
 """Largest count that is taken for one."""
 MOST_ROWS = 100_000
@@ -21,13 +20,24 @@ SHOWN = 40
 """Characters of a wrong value that an error shows."""
 
 
+def again(command: str) -> str:
+    """The remedy for a file that cannot be what ``command`` wrote."""
+    return f"write it anew with lipcert {command} --report json=FILE"
+
+
 @dataclass(frozen=True)
 class Spot:
-    """One value of a file, and the keys that lead to it."""
+    """One value of a file that ``command`` wrote, and the keys that lead to it."""
 
     value: Any
     file: str
     path: str = ""
+    command: str = "certify"
+
+    @property
+    def remedy(self) -> str:
+        """How to get a file without fault."""
+        return again(self.command)
 
     def __getitem__(self, key: str) -> Spot:
         """The value under ``key`` of an object."""
@@ -35,8 +45,12 @@ class Spot:
             self.refuse("an object")
         if key not in self.value:
             where = f"{self.file}: {self.path}" if self.path else self.file
-            raise InputError(where, f"has no key {key!r}", REMEDY)
-        return Spot(self.value[key], self.file, f"{self.path}.{key}" if self.path else key)
+            raise InputError(where, f"has no key {key!r}", self.remedy)
+        return self._inner(self.value[key], f"{self.path}.{key}" if self.path else key)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether an object has a value under ``key``."""
+        return isinstance(self.value, dict) and key in self.value
 
     def rows(self) -> list[Spot]:
         """The values of a list."""
@@ -45,7 +59,7 @@ class Spot:
         if len(self.value) > MOST_ROWS:
             self.contradict(f"has {len(self.value)} values, more than any result has")
         return [
-            Spot(item, self.file, f"{self.path}[{index}]") for index, item in enumerate(self.value)
+            self._inner(item, f"{self.path}[{index}]") for index, item in enumerate(self.value)
         ]
 
     def entries(self) -> dict[str, Spot]:
@@ -116,12 +130,15 @@ class Spot:
     def refuse(self, wanted: str) -> NoReturn:
         """Raise the error of a value that is not what is wanted."""
         raise InputError(
-            f"{self.file}: {self.path or 'it'}", f"is {self._shown()}, not {wanted}", REMEDY
+            f"{self.file}: {self.path or 'it'}", f"is {self._shown()}, not {wanted}", self.remedy
         )
 
     def contradict(self, finding: str) -> NoReturn:
         """Raise the error of a value that cannot go with the others."""
-        raise InputError(f"{self.file}: {self.path or 'it'}", finding, REMEDY)
+        raise InputError(f"{self.file}: {self.path or 'it'}", finding, self.remedy)
+
+    def _inner(self, value: Any, path: str) -> Spot:
+        return replace(self, value=value, path=path)
 
     def _shown(self) -> str:
         if isinstance(self.value, dict | list):
