@@ -19,6 +19,7 @@ from .options import (
     model_options,
     output_options,
     spectral_option,
+    time_limit_option,
 )
 from .progress import progress
 from .values import read_range
@@ -43,9 +44,8 @@ PRIVACY = ("batch_size", "dataset_size", "epochs", "steps", "delta")
 )
 @click.option(
     "--input-bound",
-    required=True,
     metavar="R|pixels|clip:R|data",
-    help="What is known of every input: its l2 norm, that it is an image with values in "
+    help="Needed: what is known of every input: its l2 norm, that it is an image with values in "
     "--pixel-range behind --normalize, that training scales it down to norm R, or the largest "
     "norm in --data (which is no privacy guarantee).",
 )
@@ -107,6 +107,7 @@ PRIVACY = ("batch_size", "dataset_size", "epochs", "steps", "delta")
     help="How the noise is shared among layers.",
 )
 @spectral_option
+@time_limit_option
 @model_options
 @output_options("Analysis")
 def sensitivity_command(
@@ -115,7 +116,7 @@ def sensitivity_command(
     model: Path,
     loss: str,
     loss_lipschitz: float | None,
-    input_bound: str,
+    input_bound: str | None,
     pixel_range: tuple[float, float],
     normalize: str | None,
     plain: bool,
@@ -126,6 +127,7 @@ def sensitivity_command(
     search: int,
     witness: Path,
     spectral: str,
+    time_limit: float,
     device: str,
     input_shape: tuple[int, ...] | None,
     output: str | None,
@@ -137,6 +139,12 @@ def sensitivity_command(
     differential privacy is scaled to. With --noise-multiplier or --target-epsilon also the noise
     for each layer and the ε that it gives.
     """
+    if input_bound is None:
+        raise InputError(
+            "--input-bound",
+            "is missing, and gradients of weights grow with the inputs",
+            "give a norm such as 28, pixels, clip:1.5 or data",
+        )
     delivery.check([model, *(path for path in (data, labels) if path)])
     with progress(delivery.session) as told, refutation_kept(delivery, witness):
         result = lipcert.sensitivity(
@@ -154,6 +162,7 @@ def sensitivity_command(
             first=first,
             search=search,
             spectral=spectral,
+            time_limit=time_limit,
             device=device,
             input_shape=input_shape,
             output=output,

@@ -113,7 +113,7 @@ def inspect(
     Raises what :func:`load` raises.
     """
     graph = load(model, input_shape=input_shape, output=output)
-    context = BoundContext(norm, _settings(norm, spectral, device, 30.0), progress)
+    context = BoundContext(norm, norm_settings(norm, spectral, device, 30.0), progress)
     return inspect_graph(graph, fold(graph), context)
 
 
@@ -157,7 +157,7 @@ def bound(
     graph = load(model, input_shape=input_shape, output=output)
     if logits:
         graph = graph.ending_at(logits_of(graph))
-    settings = _settings(norm, spectral, device, time_limit)
+    settings = norm_settings(norm, spectral, device, time_limit)
     form = fold(graph)
     SOLVERS[solver]
     context = BoundContext(norm, settings, progress, solver)
@@ -192,7 +192,11 @@ def bound(
     )
 
 
-def _settings(norm: str, spectral: str, device: str, time_limit: float) -> NormSettings:
+def norm_settings(norm: str, spectral: str, device: str, time_limit: float) -> NormSettings:
+    """How norms are found within a time limit that begins now.
+
+    Raises InputError for a limit that is not positive, an unknown name, or a device not there.
+    """
     NORMS[norm]
     EIGENVALUE_BOUNDS[spectral]
     if not time_limit > 0.0:

@@ -9,13 +9,15 @@ left out.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
-from lipcert.graph import Affine, Graph, Node, Total
+from lipcert.graph import Affine, Graph, Node
 from lipcert.nonlinear import Nonlinearity
 from lipcert.operators import (
     Indexing,
@@ -69,6 +71,22 @@ class SignalForm:
         """Number of elements of a signal."""
         return math.prod(self.input_shape if signal == 0 else self.stages[signal - 1].shape)
 
+    def evaluate(self, x: Tensor) -> Tensor:
+        """The map of a batch ``(N, *input_shape)``, with no biases, to ``(N, *output_shape)``."""
+        signals = [x]
+        for stage in self.stages:
+            v = _applied(stage.terms, signals).flatten(1)
+            parts = torch.split(v, [math.prod(shape) for shape in stage.input_shapes], dim=1)
+            pairs = zip(parts, stage.input_shapes, strict=True)
+            operands = [part.reshape(len(x), *shape) for part, shape in pairs]
+            signals.append(stage.nonlinearity.evaluate(*operands))
+        return _applied(self.output_terms, signals).reshape(len(x), *self.output_shape)
+
+
+def _applied(terms: Terms, signals: list[Tensor]) -> Tensor:
+    first, *others = (operator.apply(signals[j]) for j, operator in terms.items())
+    return functools.reduce(torch.add, others, first)
+
 
 def fold(graph: Graph) -> SignalForm:
     """The signal form of a graph."""
@@ -76,18 +94,85 @@ def fold(graph: Graph) -> SignalForm:
     stages: list[Stage] = []
     for node in graph.nodes:
         operands = [values[name] for name in node.inputs]
-        if isinstance(node.operation, Affine):
-            operator = node.operation.operator
-            values[node.output] = {j: compose(operator, term) for j, term in operands[0].items()}
-        elif isinstance(node.operation, Total):
-            values[node.output] = _sum(operands)
-        else:
+        if isinstance(node.operation, Nonlinearity):
             shapes = tuple(graph.shape_of(name) for name in node.inputs)
             terms = _joined(operands, shapes)
             stages.append(Stage(node, node.operation, shapes, _simplified(terms), node.shape))
             values[node.output] = {len(stages): identity(node.shape)}
+        else:
+            values[node.output] = _passed(node, operands)
     output = _simplified(values[graph.output])
     return SignalForm(graph.input_shape, tuple(stages), output, graph.output_shape)
+
+
+def starting_at(graph: Graph, form: SignalForm, value: str) -> SignalForm | None:
+    """The map from ``value`` to the output with every other signal held fixed.
+
+    Stages share their operators with ``form``, the graph's own: nothing between two stages that
+    both depend on a value can run through it.  None where the output does not depend on it.
+    """
+    first = readers_of(graph, form, value)
+    place: dict[int, int] = {}
+    stages: list[Stage] = []
+
+    def rest(k: int, terms: Terms) -> Terms:
+        entry = {0: first[k]} if k in first else {}
+        return entry | {place[j]: A for j, A in terms.items() if j in place}
+
+    for k, stage in enumerate(form.stages, start=1):
+        terms = rest(k, stage.terms)
+        if terms:
+            stages.append(replace(stage, terms=terms))
+            place[k] = len(stages)
+    output = rest(len(form.stages) + 1, form.output_terms)
+    if not output:
+        return None
+    return SignalForm(graph.shape_of(value), tuple(stages), output, form.output_shape)
+
+
+def ending_at(graph: Graph, form: SignalForm, value: str) -> SignalForm:
+    """The map from the input to ``value``; stages share their operators with ``form``."""
+    seeds: dict[str, dict[int, LinearOperator]] = {graph.input: {0: identity(form.input_shape)}}
+    for k, stage in enumerate(form.stages, start=1):
+        seeds[stage.node.output] = {k: identity(stage.shape)}
+    terms = _simplified(_linear(graph, seeds)[value])
+    stages = form.stages[: max(terms, default=0)]
+    return SignalForm(form.input_shape, stages, terms, graph.shape_of(value))
+
+
+def readers_of(graph: Graph, form: SignalForm, value: str) -> Terms:
+    """The linear maps through which stages read a value: by stage, the output as one beyond."""
+    last = len(form.stages) + 1
+    for j, name in enumerate((graph.input, *(stage.node.output for stage in form.stages))):
+        if name == value:
+            tables = enumerate((*(stage.terms for stage in form.stages), form.output_terms), 1)
+            return {k: terms[j] for k, terms in tables if j in terms}
+    values = _linear(graph, {value: {0: identity(graph.shape_of(value))}})
+    found: dict[int, dict[int, LinearOperator]] = {last: values.get(graph.output, {})}
+    for k, stage in enumerate(form.stages, start=1):
+        operands = [values.get(name, {}) for name in stage.node.inputs]
+        found[k] = _joined(operands, stage.input_shapes)
+    return {k: simplify(terms[0]) for k, terms in sorted(found.items()) if terms}
+
+
+def _linear(
+    graph: Graph, seeds: Mapping[str, dict[int, LinearOperator]]
+) -> dict[str, dict[int, LinearOperator]]:
+    """Every value as far as it is linear in the seeds, anything else held fixed."""
+    values = dict(seeds)
+    for node in graph.nodes:
+        if node.output not in seeds and not isinstance(node.operation, Nonlinearity):
+            operands = [values.get(name, {}) for name in node.inputs]
+            values[node.output] = _passed(node, operands)
+    return values
+
+
+def _passed(node: Node, operands: list[dict[int, LinearOperator]]) -> dict[int, LinearOperator]:
+    """The terms of a linear node's output."""
+    if isinstance(node.operation, Affine):
+        operator = node.operation.operator
+        return {j: compose(operator, term) for j, term in operands[0].items()}
+    return _sum(operands)
 
 
 def _sum(operands: list[dict[int, LinearOperator]]) -> dict[int, LinearOperator]:

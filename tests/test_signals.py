@@ -7,14 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from generators.dags import random_dag
 from generators.drawing import Drawing
 from generators.methods import CLOSED_FORMS, applied, excess
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lipcert.bounds import BoundContext
 from lipcert.graph import Affine, Graph
 from lipcert.nonlinear import ACTIVATIONS, MaxMin
 from lipcert.operators import Indexing
-from lipcert.signals import SignalForm, fold
+from lipcert.signals import SignalForm, ending_at, fold, starting_at
 from lipcert.spectral import NORMS
 
 
@@ -167,3 +170,64 @@ def test_huge_biases_do_not_enter() -> None:
     same = plain.matrix(B, plain.relu(plain.matrix(A)))
     for norm in NORMS:
         assert bounds(d.graph(y), norm) == bounds(plain.graph(same), norm)
+
+
+def continued(graph: Graph, value: str, x: torch.Tensor) -> torch.Tensor:
+    """The map from a value on, without biases, every other signal zero."""
+    values, reached = {value: x}, {value}
+    for node in graph.nodes:
+        if node.output == value:
+            continue
+        zeros = [torch.zeros(len(x), *graph.shape_of(name)).double() for name in node.inputs]
+        read = [values.get(n, zero) for n, zero in zip(node.inputs, zeros, strict=True)]
+        if isinstance(node.operation, Affine):
+            values[node.output] = node.operation.operator.apply(read[0])
+        elif reached.intersection(node.inputs):
+            values[node.output] = node.operation.evaluate(*read)
+        if reached.intersection(node.inputs):
+            reached.add(node.output)
+        else:
+            values.pop(node.output, None)
+    return values[graph.output]
+
+
+@given(st.integers(0, 100_000))
+def test_parts_of_a_form_are_the_parts_of_the_graph(seed: int) -> None:
+    """From the input to any value, and from any value to the output."""
+    graph = random_dag(seed)
+    form = fold(graph)
+    rng = np.random.default_rng(seed)
+
+    def drawn(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.from_numpy(rng.standard_normal((3, *shape)))
+
+    x = drawn(graph.sample_shape)
+    for value in [node.output for node in graph.nodes]:
+        up_to = ending_at(graph, form, value)
+        whole = fold(graph.ending_at(value))
+        assert up_to.output_shape == graph.shape_of(value)
+        torch.testing.assert_close(up_to.evaluate(x), whole.evaluate(x), rtol=1e-10, atol=1e-10)
+        rest = starting_at(graph, form, value)
+        if rest is not None and value != graph.output:
+            z = drawn(graph.shape_of(value))
+            truth = continued(graph, value, z).reshape(rest.evaluate(z).shape)
+            torch.testing.assert_close(rest.evaluate(z), truth, rtol=1e-10, atol=1e-10)
+
+
+def test_operators_between_stages_are_shared() -> None:
+    d = Drawing(3)
+    first = d.matrix(A)
+    second = d.relu(d.matrix(B, d.relu(first)))
+    graph = d.graph(d.total(d.matrix(C, second), d.relu("x")))
+    form = fold(graph)
+    rest = starting_at(graph, form, first)
+    assert rest is not None and len(rest.stages) == 2
+    assert rest.stages[1].terms[1] is form.stages[1].terms[1]
+    assert rest.output_terms[2] is form.output_terms[2]
+
+
+def test_from_a_value_that_the_output_does_not_depend_on() -> None:
+    d = Drawing(3)
+    dead = d.relu(d.matrix(A))
+    graph = d.graph(d.relu("x"))
+    assert starting_at(graph, fold(graph), dead) is None

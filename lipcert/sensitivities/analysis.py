@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipcert.api import chosen_device, load
+from lipcert.api import load, norm_settings
 from lipcert.bounds.context import Progress, silent
 from lipcert.certification.data import Dataset, check_labels, check_layout, open_dataset
 from lipcert.certification.normalization import Normalization
@@ -21,9 +21,9 @@ from lipcert.sensitivities.engine import sensitivities
 from lipcert.sensitivities.groups import noise_groups
 from lipcert.sensitivities.input_options import PreparedSamples, read_inputs
 from lipcert.sensitivities.losses import Loss, make_loss, parse_loss
+from lipcert.sensitivities.parts import QUICK, TIGHTEST
 from lipcert.sensitivities.privacy import PrivacyResult, PrivacySettings, account
 from lipcert.sensitivities.result import Sensitivities
-from lipcert.spectral import NormSettings
 
 if TYPE_CHECKING:
     from lipcert.api import Model
@@ -67,6 +67,7 @@ def sensitivity(
     search: int = 0,
     spectral: str = "auto",
     device: str = "cpu",
+    time_limit: float = 30.0,
     input_shape: Shape | None = None,
     output: str | None = None,
     progress: Progress = silent,
@@ -83,6 +84,8 @@ def sensitivity(
     plain : Algorithm 8 of Béthune et al. (2024) as published, made sound, without tightenings.
     tightest : False leaves out what costs more than the norms of the layers, and the comparison
         of the tightenings: for every step of a training script.
+    time_limit : seconds after which no optional work on the bounds is started, and LipSDP stops
+        with what it has.
     frozen : initialisers that are not trained.
     privacy : the run whose noise or ε is asked for.
     data : a data set whose gradient norms are compared with the bounds.
@@ -101,7 +104,7 @@ def sensitivity(
     if search and data is None:
         raise InputError("--search", "needs samples to start from", "pass --data")
     normalization = Normalization.parse(normalize) if isinstance(normalize, str) else normalize
-    settings = NormSettings(spectral=spectral, device=chosen_device(device))
+    settings = norm_settings("l2", spectral, device, time_limit)
     with closing(_Samples(graph, data, labels, first)) as samples:
         inputs = read_inputs(
             input_bound,
@@ -118,7 +121,7 @@ def sensitivity(
             loss=chosen.describe(),
             plain=plain,
             frozen=frozen,
-            prefix="averaged" if tightest else "autolip",
+            methods=TIGHTEST if tightest else QUICK,
             compare=tightest,
             settings=settings,
             progress=progress,

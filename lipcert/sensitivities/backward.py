@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from lipcert.bounds import BoundContext
 from lipcert.graph import Affine, Graph, Node, Total
-from lipcert.operators import Dense, Reshape, is_identity
+from lipcert.operators import Dense, Indexing, Reshape, is_identity
 from lipcert.rounding import add_up, mul_up
-from lipcert.sensitivities.suffix import suffix_constants
-from lipcert.signals import SignalForm
+from lipcert.sensitivities.parts import Constant, Parts, suffixes
+from lipcert.signals import SignalForm, Terms, ending_at, readers_of
 
 Head = Callable[[Tensor], float]
 """From the weight ``(K, n)`` of the last layer, ``z = W h + b``: a bound of ‖Wᵀg‖ over all g that
@@ -37,63 +37,62 @@ class Backward:
     graph, form : the model, and its signal form.
     loss_lipschitz : of the loss in the model's output.
     context : norms found so far, in l2.
+    suffixes : constants of the maps from values to the output.
     head : of the loss, where it has one.
-    suffix : the method that bounds the constants of the model's last layers.
+    bodies : constants of the maps from values to the input of the layer that the head is of.
+    shared : see :func:`shared_reads`.
     """
 
     graph: Graph
     form: SignalForm
     loss_lipschitz: float
     context: BoundContext
+    suffixes: Parts
     head: Head | None = None
-    suffix: str = "averaged"
-    _constants: dict[str, float] | None = None
+    bodies: Parts = field(default_factory=Parts)
+    shared: Mapping[str, Terms] = field(default_factory=dict)
 
-    def run(self, on: frozenset[str]) -> dict[str, Cotangent]:
+    def run(
+        self,
+        on: frozenset[str],
+        suffixes: Mapping[str, Constant] | None = None,
+        bodies: Mapping[str, Constant] | None = None,
+    ) -> dict[str, Cotangent]:
         """Bounds at every value, by the tightenings that are ``on``.
 
         Each node passes on what arrives at its output times its constant; what the readers of a
         value pass on adds up.  The same over whole linear stretches (the constant of the rest of
-        the model as AutoLip has it) bounds it too.
+        the model as AutoLip has it) bounds it too, and so do the constants of suffixes and bodies,
+        in whose place others may be given, to try what they were worth.
         """
         graph = self.graph
-        arriving: dict[str, float] = {graph.output: self.loss_lipschitz}
-        through = self._stretches() if "stretches" in on else {}
+        pairwise = self.pairwise() if "head" in on else None
+        offers: dict[str, list[Cotangent]] = {}
+        if "stretches" in on:
+            for value, gradient in self._stretches().items():
+                offers.setdefault(value, []).append(Cotangent(gradient, "stretches"))
         if "suffix" in on:
-            for value, constant in self.constants.items():
-                gradient = mul_up(constant, self.loss_lipschitz)
-                through[value] = min(_number(through.get(value, math.inf)), _number(gradient))
+            suffixes = self.suffixes.smallest(on) if suffixes is None else suffixes
+            _offer(offers, suffixes, self.loss_lipschitz, "suffix")
+        if "suffix" in on and pairwise is not None:
+            bodies = self.bodies.smallest(on) if bodies is None else bodies
+            _offer(offers, bodies, pairwise[1], "suffix to the head")
+        arriving = {graph.output: [Cotangent(self.loss_lipschitz, "loss")]}
         found: dict[str, Cotangent] = {}
-        pairwise = self._pairwise() if "head" in on else None
         for node in reversed(graph.nodes):
-            own = self._settled(node.output, arriving, through, found)
-            passed = mul_up(self._constant(node), own)
+            found[node.output] = _settled(arriving.get(node.output, []), offers, node.output)
+            passed = self._through(node, found[node.output])
             if pairwise is not None and node is pairwise[0]:
-                passed = min(passed, pairwise[1])
+                passed = min(passed, Cotangent(pairwise[1], "pairwise head"), key=_size)
             for name in node.inputs:
-                arriving[name] = add_up(arriving.get(name, 0.0), passed)
-        self._settled(graph.input, arriving, through, found)
-        if pairwise is not None and pairwise[1] <= arriving[pairwise[0].inputs[0]]:
-            source = pairwise[0].inputs[0]
-            if found[source].how == "layers":
-                found[source] = Cotangent(found[source].G, "pairwise head")
+                arriving.setdefault(name, []).append(passed)
+        found[graph.input] = _settled(arriving.get(graph.input, []), offers, graph.input)
         return found
 
-    def _settled(
-        self,
-        value: str,
-        arriving: Mapping[str, float],
-        through: Mapping[str, float],
-        found: dict[str, Cotangent],
-    ) -> float:
-        """What arrives at a value from all its readers, all of which have been met."""
-        how, best = "layers", _number(arriving.get(value, 0.0))
-        if value == self.graph.output:
-            how = "loss"
-        if _number(through.get(value, math.inf)) < best:
-            how, best = "suffix", through[value]
-        found[value] = Cotangent(best, how)
-        return best
+    def _through(self, node: Node, after: Cotangent) -> Cotangent:
+        """What a node passes on to each of its operands; a weight's norm makes it its own."""
+        gradient = mul_up(self._constant(node), after.G)
+        return Cotangent(gradient, "layers" if _weighs(node) else after.how)
 
     def _constant(self, node: Node) -> float:
         if isinstance(node.operation, Affine):
@@ -103,31 +102,32 @@ class Backward:
         return node.operation.lipschitz(*(self.graph.shape_of(name) for name in node.inputs)).l2
 
     def _stretches(self) -> dict[str, float]:
-        """At stage outputs: ``g_j = Σ_k ‖A_kj‖ β_k g_k + ‖C_j‖ L`` over readers k."""
+        """At stage outputs: ``g_j = Σ_k ‖A_kj‖ β_k g_k + ‖C_j‖ L`` over readers k.
+
+        The same at values that several nodes read parts of, where that takes no other norms.
+        """
         form, context = self.form, self.context
         gradients = {
             j: mul_up(context.norm_of(A).value, self.loss_lipschitz)
             for j, A in form.output_terms.items()
         }
+        arriving = {len(form.stages) + 1: self.loss_lipschitz}
         for k in range(len(form.stages), 0, -1):
             stage = form.stages[k - 1]
             before = mul_up(stage.constants.l2, gradients.get(k, 0.0))
+            arriving[k] = before
             for j, operator in stage.terms.items():
                 part = mul_up(context.norm_of(operator).value, before)
                 gradients[j] = add_up(gradients.get(j, 0.0), part)
         values = {0: self.graph.input}
         values |= {k: stage.node.output for k, stage in enumerate(form.stages, start=1)}
-        return {values[j]: g for j, g in gradients.items()}
+        through = {values[j]: g for j, g in gradients.items()}
+        for value, terms in self.shared.items():
+            parts = [mul_up(context.norm_of(A).value, arriving[k]) for k, A in terms.items()]
+            through[value] = add_up(*parts)
+        return through
 
-    @property
-    def constants(self) -> dict[str, float]:
-        """Proven constants of the maps from the stages' outputs to the model's."""
-        if self._constants is None:
-            found = suffix_constants(self.graph, self.form, self.suffix, self.context)
-            self._constants = found
-        return self._constants
-
-    def _pairwise(self) -> tuple[Node, float] | None:
+    def pairwise(self) -> tuple[Node, float] | None:
         """The dense layer that gives the output, and the head's bound at its input."""
         if self.head is None:
             return None
@@ -152,6 +152,69 @@ class Backward:
                 return None
             value = node.inputs[0]
         return None
+
+
+def _weighs(node: Node) -> bool:
+    operation = node.operation
+    return isinstance(operation, Affine) and not isinstance(operation.operator, Indexing)
+
+
+def shared_reads(graph: Graph, form: SignalForm) -> dict[str, Terms]:
+    """The values that are read more than once and reach stages and the output through
+    rearrangements only, as the halves of a MaxMin do; with these, see :func:`readers_of`.
+
+    Taken together the readers of one stage cost no more than one.
+    """
+    once = {graph.input, graph.output, *(stage.node.output for stage in form.stages)}
+    twice: dict[str, Terms] = {}
+    lost = set(once)
+    for node in graph.nodes:
+        for name in node.inputs:
+            if _weighs(node):
+                lost.add(name)
+            if name in once and name not in lost:
+                twice[name] = {}
+            once.add(name)
+    for name in twice:
+        terms = readers_of(graph, form, name)
+        if all(isinstance(A, Indexing) for A in terms.values()):
+            twice[name] = terms
+    return {name: terms for name, terms in twice.items() if terms}
+
+
+def bodies(graph: Graph, form: SignalForm, backward: Backward, methods: Collection[str]) -> Parts:
+    """What comes before the last layer, where the loss's head bounds the gradient at its input."""
+    found = backward.pairwise()
+    if found is None:
+        return Parts()
+    before = found[0].inputs[0]
+    cut = replace(graph, output=before)
+    return suffixes(cut, ending_at(graph, form, before), methods, backward.context)
+
+
+def _offer(
+    offers: dict[str, list[Cotangent]],
+    constants: Mapping[str, Constant],
+    after: float,
+    what: str,
+) -> None:
+    """Enter the constants of parts behind which the gradient is at most ``after``."""
+    for value, (constant, method) in constants.items():
+        gradient = Cotangent(mul_up(constant, after), f"{what} ({method})")
+        offers.setdefault(value, []).append(gradient)
+
+
+def _settled(
+    arriving: list[Cotangent], offers: Mapping[str, list[Cotangent]], value: str
+) -> Cotangent:
+    """The smallest bound at a value all of whose readers have been met."""
+    how = arriving[0].how if len(arriving) == 1 else "layers"
+    total = Cotangent(_number(add_up(*(one.G for one in arriving))), how)
+    return min((total, *offers.get(value, [])), key=_size)
+
+
+def _size(cotangent: Cotangent) -> float:
+    return math.inf if math.isnan(cotangent.G) else cotangent.G
 
 
 def _number(bound: float) -> float:

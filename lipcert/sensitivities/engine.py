@@ -16,12 +16,14 @@ from lipcert.bounds.context import silent
 from lipcert.bounds.obstacles import obstacles_of
 from lipcert.errors import InputError, UnboundedError, UnsupportedError
 from lipcert.graph import Graph
-from lipcert.sensitivities.backward import Backward, Head
+from lipcert.sensitivities.backward import Backward, Head, bodies, shared_reads
 from lipcert.sensitivities.inputs import InputSet
 from lipcert.sensitivities.layers import global_delta, layers_of, totals
 from lipcert.sensitivities.magnitudes import Forward
 from lipcert.sensitivities.parameters import Uses, check_reads
+from lipcert.sensitivities.parts import COSTLY, TIGHTEST, Parts, prefixes, suffixes
 from lipcert.sensitivities.result import LayerSensitivity, Sensitivities
+from lipcert.sensitivities.solving import Worth, solve_parts
 from lipcert.sensitivities.tightenings import PLAIN, TIGHTENINGS
 from lipcert.signals import SignalForm, fold
 from lipcert.spectral import NormSettings
@@ -37,7 +39,7 @@ def sensitivities(
     loss: str = "a loss of one's own",
     plain: bool = False,
     frozen: Collection[str] = (),
-    prefix: str = "averaged",
+    methods: Collection[str] = TIGHTEST,
     compare: bool = True,
     settings: NormSettings | None = None,
     progress: Progress = silent,
@@ -53,10 +55,11 @@ def sensitivities(
         the loss is.
     plain : Algorithm 8 as published, without the tightenings.
     frozen : initialisers that are not trained.
-    prefix : the method of ``METHODS`` that bounds the constants of the model's first and last
-        layers; "autolip" costs nothing beyond the norms, as a training step wants it.
+    methods : of ``METHODS``, those that bound the constants of parts of the model, of which the
+        smallest count; ``QUICK`` costs nothing beyond the norms, as a training step wants it.
     compare : also find the global bound without each of the tightenings.
-    settings : how operator norms are found.
+    settings : how operator norms are found, and the deadline: after it only what is needed for a
+        bound is done.
 
     Raises
     ------
@@ -73,24 +76,40 @@ def sensitivities(
     moved = graph.to(settings.device)
     form = fold(graph)
     context = BoundContext("l2", settings, progress)
-    METHODS.check_norm(prefix, "l2")
-    forward = Forward(moved, form, input_set, context, prefix)
-    constant = loss_lipschitz
-    if callable(constant):
-        constant = constant(forward.run(frozenset(TIGHTENINGS))[moved.output].X)
-        _check_constant(constant)
-    backward = Backward(moved, form, constant, context, head, prefix)
+    for method in methods:
+        METHODS.check_norm(method, "l2")
+    forward = Forward(moved, input_set, context, Parts())
+    progress("bounds of values and gradients", 0.0)
+    forward.run(PLAIN)  # the norms of layers come before all that the time may not suffice for
+    forward.prefixes = prefixes(graph, form, methods, context)
+    everything = frozenset(TIGHTENINGS) if head is not None else frozenset(TIGHTENINGS) - {"head"}
+
+    def loss_at(size: float) -> float:
+        return loss_lipschitz(size) if callable(loss_lipschitz) else loss_lipschitz
+
+    constant = first = loss_at(forward.run(everything)[moved.output].X)
+    _check_constant(constant)
+    backward = Backward(
+        moved, form, constant, context, Parts(), head, shared=shared_reads(graph, form)
+    )
+    if not plain:
+        backward.suffixes = suffixes(graph, form, methods, context)
+        backward.bodies = bodies(graph, form, backward, methods)
     uses = Uses(moved, frozen)
 
-    def run(on: frozenset[str]) -> tuple[LayerSensitivity, ...]:
+    def run(on: frozenset[str], loss_constant: float) -> tuple[LayerSensitivity, ...]:
+        backward.loss_lipschitz = loss_constant
         return layers_of(moved, uses, forward.run(on), backward.run(on), on)
 
-    everything = frozenset(TIGHTENINGS) if head is not None else frozenset(TIGHTENINGS) - {"head"}
-    progress("bounds of values and gradients", 0.0)
-    simple = run(PLAIN)
-    chosen = simple if plain else run(everything)
+    simple = run(PLAIN, first)
+    chosen = simple if plain else run(everything, first)
     if not chosen:
         raise InputError(graph.name, "has no parameters to train", "name a model with weights")
+    if COSTLY in methods and not plain:
+        worth = Worth(moved, forward, backward, everything, chosen, loss_at)
+        solve_parts(worth.candidates(), context)
+        constant = min(first, loss_at(forward.run(everything)[moved.output].X))
+        chosen = run(everything, constant)
     total = global_delta(chosen)
     if not math.isfinite(total):
         raise _unbounded(graph, form, chosen)
@@ -98,7 +117,8 @@ def sensitivities(
     if compare and not plain:
         for done, name in enumerate(sorted(everything), start=1):
             progress(f"bounds without {TIGHTENINGS[name]}", done / (len(everything) + 1))
-            gains[name] = global_delta(run(everything - {name}))
+            before = first if name == COSTLY else constant
+            gains[name] = global_delta(run(everything - {name}, before))
     return Sensitivities(
         model=graph.name,
         model_sha256=graph.sha256,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lipcert.bounds import METHODS, BoundContext
+from lipcert.bounds import BoundContext
 from lipcert.certification.evaluation import Evaluation, RoundedEvaluator, largest_norm
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.nonlinear import (
@@ -19,7 +19,7 @@ from lipcert.nonlinear import (
     RootMeanSquare,
     Softmax,
 )
-from lipcert.operators import Dense, is_identity
+from lipcert.operators import Dense, Indexing, is_identity
 from lipcert.operators.indexing import exact_root
 from lipcert.rounding import (
     SMALLEST_NORMAL,
@@ -33,7 +33,7 @@ from lipcert.rounding import (
 )
 from lipcert.sensitivities.exact_affine import AffineBall
 from lipcert.sensitivities.inputs import InputSet
-from lipcert.signals import SignalForm
+from lipcert.sensitivities.parts import UNKNOWN, Constant, Parts
 
 
 @dataclass(frozen=True)
@@ -57,33 +57,44 @@ class Forward:
 
     Parameters
     ----------
-    graph, form : the model, and its signal form.
+    graph : the model.
     inputs : the input set.
     context : norms found so far, in l2.
-    prefix : the method that bounds the constants of the model's first layers.
+    prefixes : constants of the maps from the input to values.
     """
 
     graph: Graph
-    form: SignalForm
     inputs: InputSet
     context: BoundContext
-    prefix: str = "averaged"
+    prefixes: Parts
     _balls: dict[int, AffineBall | None] = field(default_factory=dict)
+    _apart: dict[str, bool] = field(default_factory=dict)
     _centre: Evaluation | None = None
-    _constants: dict[str, float] | None = None
 
-    def run(self, on: frozenset[str]) -> dict[str, Magnitude]:
-        """Bounds of every value, by the tightenings that are ``on``."""
+    def run(
+        self, on: frozenset[str], constants: Mapping[str, Constant] | None = None
+    ) -> dict[str, Magnitude]:
+        """Bounds of every value, by the tightenings that are ``on``.
+
+        ``constants`` stand in for those of the prefixes, to try what others were worth.
+        """
+        if constants is None:
+            constants = self.prefixes.smallest(on)
         inputs, graph = self.inputs, self.graph
         found = {graph.input: Magnitude(inputs.bound, inputs.radius, inputs.kind)}
         producers = {node.output: node for node in graph.nodes}
         for node in graph.nodes:
-            distance = self._distance(node, found) if "centre" in on else math.inf
+            distance, method = math.inf, ""
+            if "centre" in on:
+                distance = self._distance(node, found)
+                whole = constants.get(node.output, UNKNOWN)
+                if mul_up(whole.value, inputs.radius) < distance:
+                    distance, method = mul_up(whole.value, inputs.radius), f" ({whole.method})"
             candidates = dict(self._plain(node, found))
             if "activations" in on and isinstance(node.operation, Activation):
                 candidates.update(_exact_activation(node, found[node.inputs[0]].X))
             if "centre" in on:
-                candidates["centre ball"] = add_up(self._at_centre(node.output), distance)
+                candidates[f"centre ball{method}"] = add_up(self._at_centre(node.output), distance)
             if "affine" in on:
                 candidates.update(self._exact(node, producers, found))
             how, best = min(
@@ -102,7 +113,7 @@ class Forward:
             grown = mul_up(self.context.norm_of(operation.operator).value, sizes[0])
             yield "triangle", add_up(grown, _bias_norm(operation))
         elif isinstance(operation, Total):
-            yield "sum", add_up(*sizes)
+            yield "sum", hypot_up(*sizes) if self._are_apart(node) else add_up(*sizes)
         else:
             slope = self._slope(node)
             zeros = [torch.zeros(1, *self.graph.shape_of(n)).double() for n in node.inputs]
@@ -124,21 +135,26 @@ class Forward:
         if isinstance(operation, Affine):
             own = mul_up(self.context.norm_of(operation.operator).value, distances[0])
         elif isinstance(operation, Total):
-            own = add_up(*distances)
+            own = hypot_up(*distances) if self._are_apart(node) else add_up(*distances)
         else:
             own = mul_up(self._slope(node), hypot_up(*distances))
-        constant = self.constants.get(node.output, math.inf)
-        return min(own, mul_up(constant, self.inputs.radius))
+        return _number(own)
 
-    @property
-    def constants(self) -> dict[str, float]:
-        """Proven Lipschitz constants of the maps from the input to the stages' outputs."""
-        if self._constants is None:
-            signals = self.context.once(METHODS[self.prefix], self.form).signals
-            self._constants = {
-                stage.node.output: signals[k] for k, stage in enumerate(self.form.stages, start=1)
-            }
-        return self._constants
+    def _are_apart(self, node: Node) -> bool:
+        """Whether a sum's operands have no element in common (as in a concatenation)."""
+        if node.output not in self._apart:
+            producers = {other.output: other for other in self.graph.nodes}
+            operations = [producers[n].operation for n in node.inputs if n in producers]
+            masks = [
+                operation.operator.index.reshape(-1) >= 0
+                for operation in operations
+                if isinstance(operation, Affine)
+                and operation.bias is None
+                and isinstance(operation.operator, Indexing)
+            ]
+            apart = len(masks) == len(node.inputs)
+            self._apart[node.output] = apart and not bool((torch.stack(masks).sum(0) > 1).any())
+        return self._apart[node.output]
 
     def _at_centre(self, value: str) -> float:
         """Bound of the norm of a value at the centre of the input set."""
@@ -191,6 +207,10 @@ class _Evaluator(RoundedEvaluator):
         if isinstance(node.operation, Affine):
             return self.context.norm_of(node.operation.operator).value
         return super()._gain(node)
+
+
+def _number(bound: float) -> float:
+    return math.inf if math.isnan(bound) else bound
 
 
 def _on_cpu(dense: Dense) -> Dense:

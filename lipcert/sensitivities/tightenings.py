@@ -8,6 +8,7 @@ TIGHTENINGS = {
     "centre": "distance to the value at the input set's centre",
     "stretches": "norms of whole linear stretches behind a layer",
     "suffix": "constants of all that follows a layer",
+    "lipsdp": "LipSDP for what precedes and what follows a layer",
     "usage": "how often a kernel's taps and inputs are really used",
     "head": "the last layer taken together with the loss",
 }

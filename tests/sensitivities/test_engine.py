@@ -17,6 +17,8 @@ from lipcert.errors import InputError, LipcertError, UnboundedError, Unsupported
 from lipcert.onnx_import import build_graph
 from lipcert.sensitivities.engine import sensitivities
 from lipcert.sensitivities.inputs import data_maximum, norm_ball, pixel_range
+from lipcert.sensitivities.parts import QUICK, TIGHTEST
+from lipcert.spectral import NormSettings
 
 CHAIN = [("MatMul", ["x", "w"], "a"), ("Relu", ["a"], "h"), ("MatMul", ["h", "v"], "y")]
 
@@ -182,10 +184,58 @@ def test_a_training_step_can_do_with_the_norms_alone() -> None:
     held = {"w": rng.standard_normal((3, 8)), "v": rng.standard_normal((8, 2))}
     graph = small_graph(CHAIN, held, [1, 3])
     settings = {"loss_lipschitz": 1.0, "input_set": norm_ball(1.0)}
-    quick = sensitivities(graph, **settings, prefix="autolip", compare=False)
+    quick = sensitivities(graph, **settings, methods=QUICK, compare=False)
     best = sensitivities(graph, **settings)
     assert best.global_delta <= quick.global_delta <= best.plain_delta
     assert not quick.gains and best.gains
+
+
+def deep(rng: np.random.Generator):
+    steps = [
+        ("MatMul", ["x", "a"], "h"),
+        ("Relu", ["h"], "r"),
+        ("MatMul", ["r", "b"], "k"),
+        ("Relu", ["k"], "s"),
+        ("MatMul", ["s", "c"], "y"),
+    ]
+    sizes = {"a": (3, 12), "b": (12, 12), "c": (12, 4)}
+    held = {name: rng.standard_normal(size) for name, size in sizes.items()}
+    return small_graph(steps, held, [1, 3])
+
+
+def test_the_smallest_of_all_methods_is_not_above_each() -> None:
+    graph = deep(np.random.default_rng(3))
+    settings = {"loss_lipschitz": 1.0, "input_set": norm_ball(1.0)}
+    best = sensitivities(graph, **settings)
+    for name in TIGHTEST:
+        alone = sensitivities(graph, **settings, methods=("autolip", name), compare=False)
+        assert best.global_delta <= alone.global_delta * (1.0 + 1e-12)
+    quick = sensitivities(graph, **settings, methods=TIGHTEST[:2], compare=False)
+    assert best.gains["lipsdp"] == pytest.approx(quick.global_delta, rel=1e-12)
+    assert best.global_delta < 0.99 * quick.global_delta
+    assert best.layers[0].how_G == "suffix (lipsdp)"
+
+
+def test_what_the_time_does_not_suffice_for_is_left_out() -> None:
+    graph = deep(np.random.default_rng(3))
+    settings = {"loss_lipschitz": 1.0, "input_set": norm_ball(1.0)}
+    late = sensitivities(graph, **settings, settings=NormSettings(deadline=-math.inf))
+    best = sensitivities(graph, **settings)
+    assert best.global_delta < late.global_delta <= late.plain_delta
+    assert late.gains["lipsdp"] == late.global_delta
+
+
+def test_a_loss_that_depends_on_the_output_gains_from_a_tighter_output() -> None:
+    """Twice the output's norm: the constant found after LipSDP counts, and it is a bound."""
+    graph = deep(np.random.default_rng(3))
+    found = sensitivities(graph, loss_lipschitz=lambda size: 2.0 * size, input_set=norm_ball(1.0))
+    quick = sensitivities(
+        graph, loss_lipschitz=lambda size: 2.0 * size, input_set=norm_ball(1.0), methods=QUICK
+    )
+    x = np.random.default_rng(1).standard_normal((500, 3))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    outputs = graph.evaluate(torch.from_numpy(x))
+    assert 2.0 * float(outputs.norm(dim=1).max()) <= found.loss_lipschitz < quick.loss_lipschitz
 
 
 def test_data_bounds_are_labelled() -> None:

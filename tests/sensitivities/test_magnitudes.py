@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from generators.dags import random_dag
+from generators.dags import joined, random_dag
+from generators.drawing import Drawing, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,17 +17,23 @@ from lipcert.errors import InputError
 from lipcert.graph import Affine, Graph, Node
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.operators import Dense
-from lipcert.sensitivities.engine import PLAIN, TIGHTENINGS
 from lipcert.sensitivities.exact_affine import AffineBall
 from lipcert.sensitivities.inputs import InputSet, clipped, data_maximum, norm_ball, pixel_range
 from lipcert.sensitivities.magnitudes import Forward
+from lipcert.sensitivities.parts import TIGHTEST, prefixes
+from lipcert.sensitivities.tightenings import PLAIN, TIGHTENINGS
 from lipcert.signals import fold
 
 ALL = frozenset(TIGHTENINGS)
 
 
 def forward(graph: Graph, inputs: InputSet) -> Forward:
-    return Forward(graph, fold(graph), inputs, BoundContext("l2"))
+    context = BoundContext("l2")
+    parts = prefixes(graph, fold(graph), TIGHTEST, context)
+    for value in parts.forms:
+        if parts.work(value):
+            parts.solve(value, context, math.inf)
+    return Forward(graph, inputs, context, parts)
 
 
 def single(operation, shape, out) -> Graph:
@@ -128,7 +135,7 @@ def test_unusable_input_sets_are_refused(make) -> None:
 
 @given(st.integers(0, 100_000), st.booleans())
 def test_no_value_is_longer_than_its_bound(seed: int, boxed: bool) -> None:
-    graph = random_dag(seed)
+    graph = trained(random_dag(seed))
     rng = np.random.default_rng(seed)
     shape = graph.sample_shape
     if boxed:
@@ -147,3 +154,29 @@ def test_no_value_is_longer_than_its_bound(seed: int, boxed: bool) -> None:
             longest = float(values.norm(dim=1).max())
             # what is evaluated here is rounded; the bounds are of real arithmetic
             assert longest <= found[node.output].X * (1.0 + 1e-12) + 1e-12
+
+
+def test_parts_side_by_side_add_in_squares() -> None:
+    """Two copies of a ball of radius 3 behind one another: 3√2, where a sum would give 6."""
+    d = Drawing(2)
+    both = joined(d, d.relu("x"), d.relu(d.scaled(-1.0, "x")))
+    found = forward(d.graph(both), norm_ball(3.0)).run(frozenset())[both].X
+    assert 3.0 * math.sqrt(2.0) <= found <= 3.0 * math.sqrt(2.0) * (1.0 + 1e-12)
+    overlapping = d.total(d.placed("x", 0, 3), d.placed("x", 1, 3))
+    assert forward(d.graph(overlapping), norm_ball(3.0)).run(frozenset())[overlapping].X >= 6.0
+
+
+def test_the_best_prefix_counts() -> None:
+    """A residual sum that cancels: its branches are not taken for independent ones."""
+    rng = np.random.default_rng(4)
+    d = Drawing(6)
+    h = d.relu(d.matrix(rng.standard_normal((6, 6))))
+    sum_ = d.total(h, d.scaled(-1.0, d.relu(d.matrix(rng.standard_normal((6, 6)), h))))
+    graph = d.trained(d.matrix(np.eye(6), sum_))
+    run = forward(graph, norm_ball(1.0))
+    found = run.run(ALL)
+    smallest = run.prefixes.smallest(ALL)
+    assert smallest[sum_].method == "lipsdp"
+    assert all(smallest[sum_].value <= known for known in run.prefixes.found[sum_].values())
+    assert found[sum_].D < found[h].D * 3.0 and found[sum_].how.endswith("(lipsdp)")
+    assert run.run(ALL - {"lipsdp"})[sum_].X > found[sum_].X

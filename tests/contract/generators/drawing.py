@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from lipcert.graph import Affine, Graph, Node, Operation, Total
+from lipcert.graph import Affine, Graph, Node, Operation, Origin, Total
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.operators import Dense, Diagonal, Indexing, Shape
+
+
+def trained(graph: Graph) -> Graph:
+    """The same graph with every matrix a parameter of its own."""
+    nodes = []
+    for node in graph.nodes:
+        operator = node.operation.operator if isinstance(node.operation, Affine) else None
+        if isinstance(operator, Dense):
+            origin = Origin(node.output, tuple(operator.weight.shape))
+            node = replace(node, parameters=(origin.name,), origins=(origin,))
+        nodes.append(node)
+    held = {origin.name: origin.shape for node in nodes for origin in node.origins}
+    return replace(graph, nodes=tuple(nodes), initialisers=held)
 
 
 class Drawing:
@@ -50,6 +64,10 @@ class Drawing:
         count = math.prod(self.shapes[source])
         index[start : start + count] = torch.arange(count)
         return self.add(Affine(Indexing(index, self.shapes[source])), source)
+
+    def trained(self, output: str) -> Graph:
+        """The graph with every matrix a parameter of its own."""
+        return trained(self.graph(output))
 
     def graph(self, output: str) -> Graph:
         return Graph("drawn", tuple(self.nodes), "x", output, self.shapes["x"], False, 17)
