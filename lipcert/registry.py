@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Generic, TypeVar
 
 from lipcert.errors import InputError
@@ -37,10 +38,8 @@ class Registry(Generic[T]):
         try:
             return self._entries[name]
         except KeyError:
-            known = ", ".join(sorted(self._entries))
-            raise InputError(
-                f"{self.kind} {name!r}", "is not known", f"choose one of: {known}"
-            ) from None
+            remedy = choice_of(name, sorted(self._entries))
+            raise InputError(f"{self.kind} {name!r}", "is not known", remedy) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -50,3 +49,13 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def choice_of(name: str, known: Sequence[str], words: str = "choose one of") -> str:
+    """The remedy for a name that is not among the known ones: the nearest, and all of them."""
+    plain = name.lower().replace("_", "-")
+    near = [one for one in known if plain == "".join(part[:1] for part in one.split("-"))]
+    near += [one for one in known if min(len(plain), len(one)) > 1 and (one in plain)]
+    near += get_close_matches(plain, known, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}{words}: {', '.join(known)}"

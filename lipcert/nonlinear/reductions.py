@@ -88,7 +88,7 @@ class UnboundedReduction(Reduction):
 
     @property
     def help(self) -> str:
-        return "no constant holds everywhere; certify on a bounded input region"
+        return "no constant holds everywhere; put an operation of bounded slope in its place"
 
 
 @REDUCTIONS.register("ReduceSumSquare")

@@ -75,7 +75,7 @@ def pixel_range(
     if not low <= high or not math.isfinite(low) or not math.isfinite(high):
         raise InputError("pixel range", f"[{low:g}, {high:g}] is not a finite range", REMEDY)
     if not bool(np.isfinite(means).all()) or not bool(((stds > 0) & np.isfinite(stds)).all()):
-        raise InputError("pixel range", "a standard deviation is not positive", "give --std again")
+        raise InputError("pixel range", "a standard deviation is not positive", "give another std")
     spread = [1] * len(shape)
     for values, name in ((means, "mean"), (stds, "std")):
         if values.ndim != 1 or values.size == 0:

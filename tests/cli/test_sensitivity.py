@@ -137,11 +137,11 @@ def test_a_witness_that_cannot_be_written_hides_nothing(run: Run, tmp_path: Path
     [
         (["--input-bound", "1"], "--loss, --loss-lipschitz: exactly one is needed"),
         ([*CE, "--loss-lipschitz", "1", "--input-bound", "1"], "exactly one is needed"),
-        ([*CE], "Missing option '--input-bound'"),
+        ([*CE], "--input-bound: is missing"),
         ([*CE, "--input-bound", "many"], "--input-bound many: is not a positive number"),
         ([*CE, "--input-bound", "data"], "--input-bound data: needs the data; pass --data"),
         (["--loss", "mse", "--input-bound", "1"], "the largest norm of a target is not given"),
-        (["--loss", "cross-entropie", "--input-bound", "1"], "is not known; choose one of"),
+        (["--loss", "cross-entropie", "--input-bound", "1"], "did you mean cross-entropy?"),
         (["--loss", "cross-entropy,tau=3", "--input-bound", "1"], "without saying where it stands"),
         ([*CE, "--input-bound", "1", "--delta", "1e-5"], "neither noise nor ε is given"),
         (

@@ -179,7 +179,7 @@ def _unbounded(
         node.op_type,
         function,
         f"the slope of {node.op_type} is unbounded",
-        "no constant holds everywhere; certify on a bounded input region",
+        "no constant holds everywhere; put an operation of bounded slope in its place",
     )
     scope.nonlinear(unbounded, [node.input[0]], scope.shape(node.input[0]), node.output[0])
 

@@ -20,7 +20,7 @@ from lipcert.onnx_import.registry import IMPORTERS
 from lipcert.onnx_import.scope import Masked, Scope
 from lipcert.operators import Centring, Diagonal
 
-BOUNDED_REGION = "no constant holds everywhere; certify on a bounded input region"
+BOUNDED_REGION = "no constant holds everywhere; put an operation of bounded slope in its place"
 
 
 @IMPORTERS.register("Add")

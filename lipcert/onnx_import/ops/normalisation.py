@@ -51,7 +51,8 @@ def import_batch_normalization(node: NodeProto, scope: Scope) -> None:
     """``scale (x − mean)/√(var + ε) + shift`` per channel, at inference."""
     options = Attributes(node, scope)
     if options.flag("training_mode", 0) or any(node.output[1:]):
-        raise scope.refuse("is in training mode", INFERENCE)
+        finding = "is in training mode, where its output depends on the whole batch"
+        raise scope.refuse(finding, INFERENCE)
     if not options.flag("spatial", 1):
         raise scope.refuse("normalises each position by itself (spatial=0)", "export it again")
     gain, shift, mean, variance = (

@@ -54,7 +54,7 @@ class CustomLoss(Loss):
             raise InputError(
                 self.place,
                 "is known by its constant alone, and cannot be evaluated",
-                "give its function too, from Python",
+                "give its function too, from Python, or leave the data out",
             )
         values = self.function(z, labels)
         if values.shape != (len(z),):

@@ -58,7 +58,10 @@ def vectors(labels: Tensor, z: Tensor, place: str) -> Tensor:
     count, outputs = z.shape
     given = labels[:, None] if labels.ndim == 1 and outputs == 1 else labels
     if given.shape != (count, outputs):
-        raise _misshapen(labels, place, f"target vectors ({count}, {outputs})")
+        wanted = f"target vectors ({count}, {outputs})"
+        if labels.shape == (count,):
+            wanted += ", for it takes no class indices, or leave the data out"
+        raise _misshapen(labels, place, wanted)
     if given.is_complex() or not bool(given.isfinite().all()):
         raise InputError(place, "a target is not a finite number", "remove such samples")
     return given.to(z.dtype)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipcert.errors import InputError
-from lipcert.registry import Registry
+from lipcert.registry import Registry, choice_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ def make_loss(name: str, options: Mapping[str, object]) -> Loss:
     known = sorted(field.name for field in fields(entry))
     for option in options:
         if option not in known:
-            choices = f"choose among: {', '.join(known)}" if known else "it has none"
+            choices = choice_of(option, known, "choose among") if known else "it has none"
             raise InputError(f"--loss {name}", f"has no option {option!r}", choices)
     build: Callable[..., Loss] = entry
     return build(**options)
