@@ -9,6 +9,7 @@ of summation, with or without fused multiply-add.
 from __future__ import annotations
 
 import math
+from math import inf, nextafter
 
 UNIT_ROUNDOFF = 2.0**-53
 SMALLEST_NORMAL = 2.0**-1022
@@ -29,7 +30,8 @@ def add_up(*terms: float) -> float:
     """Upper bound of the sum of ``terms``."""
     total = 0.0
     for term in terms:
-        total = up(total + term) if total != 0.0 and term != 0.0 else total + term
+        exact = total == 0.0 or term == 0.0
+        total = total + term if exact else nextafter(total + term, inf)
     return total
 
 
@@ -44,7 +46,8 @@ def mul_up(*factors: float) -> float:
         return math.nan if any(math.isnan(factor) for factor in factors) else 0.0
     product = 1.0
     for factor in factors:
-        product = up(product * factor) if product != 1.0 and factor != 1.0 else product * factor
+        exact = product == 1.0 or factor == 1.0
+        product = product * factor if exact else nextafter(product * factor, inf)
     return product
 
 

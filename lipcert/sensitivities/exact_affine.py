@@ -22,7 +22,7 @@ SMALL, LARGE = 1e-30, 1e30
 """Between these no square that matters under- or overflows."""
 LEAST_EXCESS = 1e-11
 """The smallest t that is tried in λ = σ²(1 + t)."""
-CLOSE = 1e-7
+CLOSE = 1e-5
 """Relative distance of ‖u‖ to the radius at which the search ends: its square is what is lost."""
 MOST_STEPS = 60
 

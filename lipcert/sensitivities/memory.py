@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lipcert.graph import Affine, Graph, Operation, Origin
 from lipcert.operators import LinearOperator
 from lipcert.spectral import NormBound
+from lipcert.spectral.starts import Starts
 
 Array = NDArray[np.float64]
 K = TypeVar("K")
@@ -41,17 +42,19 @@ class Memory:
     norms : by the operator's id, with the operator.
     spreads : how far each initialiser is spread over coefficients.
     shifts : what each bias is added to: gain, gains and places of its use.
+    starts : where estimates of norms begin.
     values_at_zero : bounds of the norms of nonlinearities' values at zero.
     """
 
     norms: dict[int, tuple[LinearOperator, NormBound]] = field(default_factory=dict)
     spreads: Kept[Origin, float] = field(default_factory=Kept)
     shifts: Kept[Origin, tuple[float, Array, NDArray[np.int64]]] = field(default_factory=Kept)
+    starts: Starts = field(default_factory=Starts)
     values_at_zero: Kept[Operation, float] = field(default_factory=Kept)
 
     def for_another(self) -> Memory:
         """What remains of use for another graph: nothing that must be right."""
-        return Memory()
+        return Memory(starts=self.starts)
 
     def norms_of(self, graph: Graph) -> dict[int, tuple[LinearOperator, NormBound]]:
         """The norms of the graph's own operators that are known."""

@@ -65,7 +65,7 @@ class Tridiagonal:
     def factored(self, shift: float) -> tuple[Array, Array]:
         """``λ − T`` as LAPACK's ``pttrf`` factors it, for a λ above every eigenvalue."""
         if not len(self.beside):
-            return shift - self.diagonal, self.beside
+            return np.asarray(shift - self.diagonal), self.beside
         diagonal, beside, _ = lapack.dpttrf(shift - self.diagonal, -self.beside)
         return diagonal, beside
 
@@ -73,6 +73,6 @@ class Tridiagonal:
 def solved(factor: tuple[Array, Array], columns: Array) -> Array:
     """``(λ − T)⁻¹ y`` for each column of ``(n, p)``."""
     if not len(factor[1]):
-        return columns / factor[0][0]
+        return np.asarray(columns / factor[0][0])
     found: Array = lapack.dpttrs(*factor, columns)[0]
     return found

@@ -125,7 +125,7 @@ def _of_blocks(family: FrequencyBlocks, settings: NormSettings, how: str) -> Nor
         return NormBound(family.error, how)
     scale = power_of_two_scale(family.blocks)
     gram, errors = gram_blocks(family.blocks / scale)
-    eigenvalue = EIGENVALUE_BOUNDS[settings.spectral](gram)
+    eigenvalue = EIGENVALUE_BOUNDS[settings.spectral](gram, settings.starts)
     value = mul_up(sqrt_up(add_up(eigenvalue, float(errors.max()))), scale)
     return NormBound(add_up(value, family.error), how)
 
@@ -199,7 +199,8 @@ def _explicit(operator: LinearOperator, settings: NormSettings) -> NormBound:
     if not math.isfinite(error):
         return NormBound(math.inf, "explicit")
     scale = power_of_two_scale(gram)
-    eigenvalue = mul_up(EIGENVALUE_BOUNDS[settings.spectral](gram / scale), scale)
+    found = EIGENVALUE_BOUNDS[settings.spectral](gram / scale, settings.starts)
+    eigenvalue = mul_up(found, scale)
     value = sqrt_up(add_up(max(eigenvalue, 0.0), error))
     return NormBound(value, "explicit")
 

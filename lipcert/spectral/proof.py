@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lipcert.errors import SolverError
 from lipcert.rounding import UNIT_ROUNDOFF
+from lipcert.spectral.starts import Starts
 from lipcert.spectral.tensors import STEP_UP, frobenius_up, gamma_of_product, square_sums_up
 
 SMALL_BLOCK = 128
@@ -85,7 +86,7 @@ def _residual_norm_up(matrix: Tensor, factor: Tensor) -> Tensor:
     return total.sqrt() * (1.0 + 64.0 * UNIT_ROUNDOFF * (2 + n // PANEL))
 
 
-def largest_eigenvalue_bound(gram: Tensor) -> float:
+def largest_eigenvalue_bound(gram: Tensor, starts: Starts | None = None) -> float:
     """A proven bound of the largest eigenvalue over ``(B, n, n)`` Hermitian blocks.
 
     Tight to about ``1e-10`` relative for ``n`` up to a thousand, ``n² · 2⁻⁵³`` above.  Raises
@@ -98,7 +99,7 @@ def largest_eigenvalue_bound(gram: Tensor) -> float:
         return float("inf")
     if n == 1:
         return float(gram.real.max()) if gram.is_complex() else float(gram.max())
-    estimate = largest_estimate(gram)
+    estimate = largest_estimate(gram, starts)
     margin = max(2e-11, 16.0 * n * UNIT_ROUNDOFF)
     pending = gram
     best = 0.0
@@ -117,7 +118,7 @@ def largest_eigenvalue_bound(gram: Tensor) -> float:
     raise SolverError("spectral norm", "no candidate could be proved", "try --spectral gram")
 
 
-def largest_estimate(gram: Tensor) -> float:
+def largest_estimate(gram: Tensor, starts: Starts | None = None) -> float:
     """An estimate of the largest eigenvalue over ``(B, n, n)`` Hermitian blocks (no bound)."""
     blocks, n = gram.shape[0], gram.shape[-1]
     if blocks > FEW_BLOCKS:
@@ -125,7 +126,12 @@ def largest_estimate(gram: Tensor) -> float:
         gram = gram[ranking.topk(FEW_BLOCKS).indices]
     if n <= SMALL_BLOCK:
         return float(torch.linalg.eigvalsh(gram)[..., -1].max())
-    return max(lanczos_estimate(block) for block in gram)
+    if starts is None or len(gram) > 1:
+        return max(lanczos_estimate(block) for block in gram)
+    place, start = starts.next(n)
+    value, vector = lanczos_pair_estimate(gram[0], start)
+    starts.keep(place, vector)
+    return value
 
 
 def power_estimates(gram: Tensor, steps: int) -> Tensor:
@@ -140,11 +146,20 @@ def power_estimates(gram: Tensor, steps: int) -> Tensor:
     return norms.reshape(-1)
 
 
-def lanczos_estimate(gram: Tensor, most: int = 300) -> float:
+def lanczos_estimate(gram: Tensor) -> float:
     """Largest Ritz value of one Hermitian block by Lanczos with full reorthogonalisation."""
+    return lanczos_pair_estimate(gram)[0]
+
+
+def lanczos_pair_estimate(
+    gram: Tensor, start: Tensor | None = None, most: int = 300
+) -> tuple[float, Tensor]:
+    """Largest Ritz value of one Hermitian block and its vector, from a start of one's own."""
     n = gram.shape[0]
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(n, dtype=torch.float64, generator=generator).to(gram.device, gram.dtype)
+    if start is None or start.dtype != gram.dtype:
+        generator = torch.Generator().manual_seed(0)
+        start = torch.randn(n, dtype=torch.float64, generator=generator)
+    v = start.to(gram.device, gram.dtype)
     basis = torch.empty(min(most, n), n, dtype=gram.dtype, device=gram.device)
     alphas: list[float] = []
     betas: list[float] = []
@@ -166,4 +181,5 @@ def lanczos_estimate(gram: Tensor, most: int = 300) -> float:
                 break
         betas.append(beta)
         v = w / beta
-    return float(values[-1])
+    leading = vectors[:, -1].to(gram.device, gram.dtype)
+    return float(values[-1]), basis[: len(leading)].T @ leading

@@ -10,6 +10,7 @@ import torch
 
 from lipcert.operators import LinearOperator
 from lipcert.spectral.explicit import explicit_work, smaller_side
+from lipcert.spectral.starts import Starts
 
 SLOW_RATE = 1e10
 """Operations per second that even a busy processor reaches."""
@@ -34,6 +35,7 @@ class NormSettings:
     max_work : most floating-point operations spent on one explicit operator.
     deadline : ``time.monotonic()`` after which no explicit operator is started.
     device : where the linear algebra runs.
+    starts : eigenvectors of the last run, to begin estimates at.
     """
 
     spectral: str = "auto"
@@ -41,6 +43,7 @@ class NormSettings:
     max_work: float = 2e11
     deadline: float = math.inf
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    starts: Starts | None = field(default=None, compare=False)
 
     def affords(self, operator: LinearOperator) -> bool:
         """Whether the explicit operator is within these limits (the same on every device)."""
