@@ -10,23 +10,29 @@ if TYPE_CHECKING:
     from lipcert.certification.result import Certificates
 
 HEADER = ("index", "label", "prediction", "correct", "margin", "radius")
+SIGNED = "signed_radius"
+"""Last column for models with one output."""
 
 
 def radii_csv(certificates: Certificates) -> str:
     """Comma-separated text with a header; samples counted from 0, in the order of the data.
 
     ``correct`` is 1 or 0; margin and radius have full precision ("inf" where no perturbation can
-    change the class), the radius in the data's own units.
+    change the class), the radius in the data's own units.  A model with one output has the signed
+    radius of its score too: that of a wrong sign negative.
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(HEADER)
+    scores = certificates.scores
+    rows.writerow(HEADER if scores is None else (*HEADER, SIGNED))
+    more = () if scores is None else ((scores.signed_radii + 0.0).tolist(),)  # no -0.0
     columns = (
         certificates.labels.tolist(),
         certificates.predictions.tolist(),
         certificates.margins.tolist(),
         certificates.radii.tolist(),
+        *more,
     )
-    for index, (label, prediction, margin, radius) in enumerate(zip(*columns, strict=True)):
-        rows.writerow((index, label, prediction, int(label == prediction), margin, radius))
+    for index, (label, prediction, *sizes) in enumerate(zip(*columns, strict=True)):
+        rows.writerow((index, label, prediction, int(label == prediction), *sizes))
     return text.getvalue()
