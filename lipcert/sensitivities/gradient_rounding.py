@@ -37,6 +37,8 @@ from lipcert.sensitivities.truth import (
 from lipcert.sensitivities.usage import tap_factor
 from lipcert.sensitivities.uses import Use, coefficients_of
 
+CPU = torch.device("cpu")
+"""Where this is found; it bounds sums in any order, and so on a GPU too."""
 FACTOR = 2.0**-40
 """Relative error of a coefficient's derivative by its initialiser: products and quotients of a
 few numbers; of a difference, as single numbers have it, no more is let pass."""
@@ -80,15 +82,15 @@ class GradientRounding:
         loss_lipschitz: float,
         constant: Callable[[float], float] | None = None,
     ) -> None:
-        self._graph, self._uses, self._loss = graph, uses, loss
+        self._graph, self._uses, self._loss = graph.to(CPU), uses, loss
         self._lipschitz, self._constant = loss_lipschitz, constant
-        self._evaluator = _Evaluator(graph)
+        self._evaluator = _Evaluator(self._graph)
 
     def of(self, x: Tensor, label: Tensor) -> Roundings:
         """For one example: ``(*sample_shape)`` and a label ``(…)``."""
         graph = self._graph
-        x = x.detach().to(graph.device, torch.float64)[None]
-        labels = label[None].to(graph.device)
+        x = x.detach().to(CPU, torch.float64)[None]
+        labels = label[None].to(CPU)
         names = (graph.input, *(node.output for node in graph.nodes))
         with torch.no_grad():
             values = self._evaluator.run(x, names)

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 import lipcert
 import lipcert.sensitivities.analysis as analysis_module
 from lipcert.certification.data import open_dataset
+from lipcert.certification.normalization import Normalization
 from lipcert.errors import InputError, SoundnessError
 from lipcert.onnx_import import build_graph
 from lipcert.sensitivities.comparison import ExceededError, compare
 from lipcert.sensitivities.gradient_rounding import GradientRounding
 from lipcert.sensitivities.groups import noise_groups
+from lipcert.sensitivities.input_options import read_inputs
 from lipcert.sensitivities.tracing import parameter_uses
 from lipcert.sensitivities.truth import gradient_norms
 
@@ -261,3 +263,28 @@ def test_layers_that_share_a_parameter_are_one_group(analysis: Any) -> None:
     groups = noise_groups(replace(found, layers=(first, *rest, tied)))
     assert len(groups) == len(found.layers) - 1
     assert groups[0].name == f"{first.name}+{tied.name}"
+
+
+@pytest.mark.parametrize("bound", ["5", "clip:5", "pixels"])
+def test_prepared_samples_are_inside_the_set_exactly(bound: str) -> None:
+    """What rounding left outside by less than 1e-9 is moved in; more is refused."""
+    random = np.random.default_rng(5)
+    x = random.normal(size=(50, 30))
+    x *= 5.0 * (1.0 + 1e-13) / np.linalg.norm(x, axis=1, keepdims=True)
+    if bound == "pixels":
+        x = random.integers(0, 2, (50, 30)) * (1.0 + 1e-12)
+    normalization = Normalization((0.1307,), (0.3081,)) if bound == "pixels" else None
+    inputs = read_inputs(bound, (30,), pixels=(0.0, 1.0), normalization=normalization, dataset=None)
+    prepared = inputs.prepared(x, (30,))
+    for row in prepared:
+        square = sum(Fraction(float(one)) ** 2 for one in row)
+        assert square <= Fraction(inputs.set.bound) ** 2
+    if bound == "pixels":
+        low, high = (Fraction(end) for end in (0, 1))
+        mean, std = Fraction(0.1307), Fraction(0.3081)
+        slack = Fraction(1, 10**14)
+        for one in np.unique(prepared):
+            assert (low - mean) / std - slack <= Fraction(float(one)) <= (high - mean) / std + slack
+    if bound != "clip:5":
+        with pytest.raises(InputError, match="lies outside the input set"):
+            inputs.prepared(x * (1.0 + 1e-7), (30,))
