@@ -47,6 +47,37 @@ def test_is_what_certify_writes_itself(run: Run, mlp: Path, data: Path, tmp_path
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
+@pytest.mark.parametrize("words", [("--input-bound", "9"), ("--input-bound", "data", "--data")])
+def test_is_what_sensitivity_writes_itself(
+    run: Run, mlp: Path, data: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    reports = ("json=a.json", "html=a.html", "markdown=a.md")
+    words = (*words, data) if words[-1] == "--data" else words
+    words = ("--loss", "cross-entropy", *words, *(w for r in reports for w in ("--report", r)))
+    shown = run("sensitivity", mlp, *words, "--format", "html")
+    assert shown.exit_code == 0, shown.stderr
+    assert run("report", "a.json", "--html", "b.html", "--markdown", "b.md", "-q").stderr == ""
+    for ending in ("html", "md"):
+        assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert shown.stdout == page
+    assert ("No privacy guarantee." in page) == ("data" in words)
+    assert "fc0" in page and "w1" in page
+    assert json.loads((tmp_path / "a.json").read_text())["model_sha256"] in page
+
+
+def test_a_spoilt_sensitivity_is_named(run: Run, mlp: Path, tmp_path: Path) -> None:
+    words = ("--loss-lipschitz", "1", "--input-bound", "1", "--report", "json=s.json")
+    assert run("sensitivity", mlp, *words).exit_code == 0
+    path = tmp_path / "s.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["layers"][0]["X"] = "wide"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    told = error_of(run, path)
+    assert "s.json: layers[0].X: is 'wide', not a number" in told
+    assert "write it anew with lipcert sensitivity --report json=FILE" in told
+
+
 def test_needs_something_to_write(run: Run, result: Path) -> None:
     done = run("report", result)
     assert done.exit_code == 2
@@ -98,13 +129,20 @@ def error_of(run: Run, path: Path) -> str:
         ('{"schema": "other/certify/2"}', "is not a result of lipcert"),
         (
             '{"schema": "lipcert/bound/1"}',
-            "is a result of lipcert bound; lipcert report reads those of lipcert certify",
+            "is a result of lipcert bound; lipcert report reads those of lipcert certify and "
+            "sensitivity",
         ),
         ('{"schema": "lipcert/inspect/1"}', "is a result of lipcert inspect;"),
         ('{"schema": "lipcert/certify/1"}', "has version 1 of the schema"),
         ('{"schema": "lipcert/certify/99"}', "has version 99 of the schema"),
         ('{"schema": "lipcert/\\u001b[31m/1"}', r"is a result of lipcert \x1b[31m;"),
         ('{"schema": "lipcert/certify/2"}', "has no key 'samples'; write it anew"),
+        ('{"schema": "lipcert/sensitivity/7"}', "has version 7 of the schema, this lipcert reads"),
+        (
+            '{"schema": "lipcert/sensitivity/1"}',
+            "has no key 'layers'; write it anew with lipcert s",
+        ),
+        ('{"schema": ["lipcert/sensitivity/1"]}', "is not a result of lipcert"),
     ],
 )
 def test_what_is_no_result(run: Run, tmp_path: Path, text: str, finding: str) -> None:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the package `reading`
+
+from reading.browser import look  # noqa: F401
+from reading.results import (  # noqa: F401
+    analysis,
+    data_only,
+    plain_analysis,
+)
 
 from lipcert.bounds.result import LipschitzBound, Obstacle
 from lipcert.certification.attack import AttackSettings

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading.spoiling import ANYTHING, at, changed, places
 
 from lipcert.errors import InputError
 from lipcert.reports import render
@@ -30,32 +30,6 @@ SIGNED = ("normalization", "input_range", "slopes")
 @pytest.fixture
 def values(attacked: Any) -> dict[str, Any]:
     return json.loads(render(attacked, "json"))
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value in an object."""
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, inner in items:
-        yield (*path, key)
-        yield from places(inner, (*path, key))
-
-
-def at(value: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        value = value[key]
-    return value
-
-
-def changed(values: Any, path: tuple[Any, ...], new: Any) -> Any:
-    found = copy.deepcopy(values)
-    at(found, path[:-1])[path[-1]] = new
-    return found
 
 
 def read(path: tuple[Any, ...]) -> bool:
@@ -86,24 +60,6 @@ def test_every_type_is_checked(values: dict[str, Any]) -> None:
                 record_of(changed(values, path, wrong), "r.json")
             assert caught.value.place.startswith("r.json: ")
             assert str(path[0]) in caught.value.place
-
-
-SCALARS = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.sampled_from([2**63, -(2**70), 10**400]),
-    st.floats(allow_nan=False),
-    st.text(max_size=8),
-    st.sampled_from(["inf", "-inf", "<script>", "data:image/png;base64,AAAA", "\ud800"]),
-)
-ANYTHING = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
 
 
 @settings(

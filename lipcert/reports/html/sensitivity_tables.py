@@ -87,13 +87,6 @@ def tightening_table(record: SensitivityRecord) -> Table:
     return Table("tightenings-data", caption, heads, rows, sortable=False)
 
 
-def layer_data_table(record: SensitivityRecord) -> Table:
-    """The bars of the chart of layers."""
-    rows = tuple((Cell(one.name, code=True), _bound(one.delta)) for one in record.layers)
-    heads = (Head("layer", "text"), Head("Δ ≤"))
-    return Table("delta-data", "Δ of every layer", heads, rows, sortable=False)
-
-
 def truth_table(record: SensitivityRecord) -> Table:
     """What the data reach of every bound, and by which example."""
     truth = record.truth

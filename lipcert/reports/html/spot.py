@@ -58,9 +58,7 @@ class Spot:
             self.refuse("a list")
         if len(self.value) > MOST_ROWS:
             self.contradict(f"has {len(self.value)} values, more than any result has")
-        return [
-            self._inner(item, f"{self.path}[{index}]") for index, item in enumerate(self.value)
-        ]
+        return [self._inner(item, f"{self.path}[{index}]") for index, item in enumerate(self.value)]
 
     def entries(self) -> dict[str, Spot]:
         """The values of an object, by their keys made printable."""

@@ -1,0 +1,1 @@
+"""Ways to read pages and to spoil results, for the tests of all kinds of them."""
