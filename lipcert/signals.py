@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -130,14 +130,17 @@ def starting_at(graph: Graph, form: SignalForm, value: str) -> SignalForm | None
     return SignalForm(graph.shape_of(value), tuple(stages), output, form.output_shape)
 
 
-def ending_at(graph: Graph, form: SignalForm, value: str) -> SignalForm:
-    """The map from the input to ``value``; stages share their operators with ``form``."""
+def ending_at(graph: Graph, form: SignalForm, values: Iterable[str]) -> dict[str, SignalForm]:
+    """The maps from the input to values; stages share their operators with ``form``."""
     seeds: dict[str, dict[int, LinearOperator]] = {graph.input: {0: identity(form.input_shape)}}
     for k, stage in enumerate(form.stages, start=1):
         seeds[stage.node.output] = {k: identity(stage.shape)}
-    terms = _simplified(_linear(graph, seeds)[value])
-    stages = form.stages[: max(terms, default=0)]
-    return SignalForm(form.input_shape, stages, terms, graph.shape_of(value))
+    found, read = {}, _linear(graph, seeds)
+    for value in values:
+        terms = _simplified(read[value])
+        stages = form.stages[: max(terms, default=0)]
+        found[value] = SignalForm(form.input_shape, stages, terms, graph.shape_of(value))
+    return found
 
 
 def readers_of(graph: Graph, form: SignalForm, value: str) -> Terms:

@@ -203,7 +203,7 @@ def test_parts_of_a_form_are_the_parts_of_the_graph(seed: int) -> None:
 
     x = drawn(graph.sample_shape)
     for value in [node.output for node in graph.nodes]:
-        up_to = ending_at(graph, form, value)
+        up_to = ending_at(graph, form, [value])[value]
         whole = fold(graph.ending_at(value))
         assert up_to.output_shape == graph.shape_of(value)
         torch.testing.assert_close(up_to.evaluate(x), whole.evaluate(x), rtol=1e-10, atol=1e-10)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from lipcert.bounds import METHODS, BoundContext
+from lipcert.bounds.combine import combine
 from lipcert.bounds.parts import without_dead_stages
 from lipcert.bounds.plan import size_of
 from lipcert.errors import SolverError
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.nonlinear import Activation
-from lipcert.operators import Reshape, Transpose
+from lipcert.operators import Indexing, Reshape, Transpose
 from lipcert.signals import SignalForm, ending_at, starting_at
 
 logger = logging.getLogger(__name__)
@@ -100,13 +101,16 @@ def prefixes(
 ) -> Parts:
     """The maps from the input to the stages' outputs, to what layers read, and to the output.
 
-    One run of a method on the whole model gives the constants of all signals.
+    One run of a method on the whole model gives the constants of all signals.  Where no more than
+    the norms is asked for, concatenations are the only other values: they take no others.
     """
     names = {stage.node.output: k for k, stage in enumerate(form.stages, start=1)}
-    forms = {}
+    read = dict.fromkeys(_read_by_layers(graph))
     if _beyond_norms(methods):
-        read = dict.fromkeys([*_read_by_layers(graph), graph.output])
-        forms = {value: ending_at(graph, form, value) for value in read}
+        read[graph.output] = None
+    else:
+        read = dict.fromkeys(value for value in _concatenations(graph) if value in read)
+    forms = ending_at(graph, form, read) if read else {}
     parts = Parts(forms)
     for method in (m for m in methods if m != COSTLY):
         whole = context.once(METHODS[method], form)
@@ -114,6 +118,10 @@ def prefixes(
             parts.add(value, method, whole.signals[k])
         if graph.output not in names:
             parts.add(graph.output, method, whole.value)
+        for value in forms if method == "autolip" else ():
+            if value not in parts.found:
+                joint = combine(forms[value].output_terms, whole.signals, context)
+                parts.add(value, method, joint)
     parts.run(methods, context)
     return parts
 
@@ -158,6 +166,18 @@ def _read_by_layers(graph: Graph) -> Iterator[str]:
                 yield value
                 break
             value = producers[value].inputs[0]
+
+
+def _concatenations(graph: Graph) -> Iterator[str]:
+    """Sums of rearranged values."""
+    moved = {
+        node.output
+        for node in graph.nodes
+        if isinstance(node.operation, Affine) and isinstance(node.operation.operator, Indexing)
+    }
+    for node in graph.nodes:
+        if isinstance(node.operation, Total) and moved.issuperset(node.inputs):
+            yield node.output
 
 
 def _passed_by_gradients(graph: Graph) -> Iterator[str]:
