@@ -17,6 +17,7 @@ from reading.results import (  # noqa: F401
     analysis,
     data_only,
     plain_analysis,
+    wordy_analysis,
 )
 
 from lipcert.bounds.result import LipschitzBound, Obstacle

@@ -18,7 +18,7 @@ def page(attacked: Any) -> str:
     return render(attacked, "html")
 
 
-@pytest.fixture(params=["attacked", "analysis"])
+@pytest.fixture(params=["attacked", "analysis", "wordy_analysis"])
 def any_page(request: pytest.FixtureRequest) -> str:
     return render(request.getfixturevalue(request.param), "html")
 

@@ -103,3 +103,42 @@ def data_only(analysis: Analysis) -> Analysis:
     """Bounds that rest on the data's own norms."""
     found = replace(analysis.sensitivities, is_private=False, input_kind="largest norm in the data")
     return replace(analysis, sensitivities=found)
+
+
+@pytest.fixture
+def wordy_analysis(data_only: Analysis) -> Analysis:
+    """Names as exporters make them, and the longest of the arguments."""
+    found = data_only.sensitivities
+    names = {
+        "conv": "model/preprocess_norm_scale/convolution_1/MatMul",
+        "head": "model/postprocess_filter_std_clip/MatMul",
+        "conv.weight": "model/preprocess_norm_scale/MatMul/ReadVariableOp:0",
+    }
+    layers = tuple(
+        replace(
+            layer,
+            name=names[layer.name],
+            how_X="largest norm in the data",
+            how_G="suffix to the head (averaged)",
+            X=123456.7891,
+            parameters=tuple(
+                replace(one, name=names.get(one.name, one.name)) for one in layer.parameters
+            ),
+        )
+        for layer in found.layers
+    )
+    compared = data_only.comparison
+    assert compared is not None
+    return replace(
+        data_only,
+        sensitivities=replace(
+            found,
+            layers=layers,
+            parameters=tuple(one for layer in layers for one in layer.parameters),
+        ),
+        comparison=replace(
+            compared,
+            layers=tuple(replace(one, name=names[one.name]) for one in compared.layers),
+            parameters=(),
+        ),
+    )
