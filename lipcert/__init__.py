@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lipcert.sensitivities.losses import parse_loss
     from lipcert.sensitivities.privacy import PrivacySettings
     from lipcert.sensitivities.result import Sensitivities
+    from lipcert.sensitivities.tracker import SensitivityTracker
 
 _HOMES = {
     "load": "lipcert.api",
@@ -51,6 +52,7 @@ _HOMES = {
     "GateResult": "lipcert.gating.result",
     "sensitivity": "lipcert.sensitivities.analysis",
     "Sensitivities": "lipcert.sensitivities.result",
+    "SensitivityTracker": "lipcert.sensitivities.tracker",
     "PrivacySettings": "lipcert.sensitivities.privacy",
     "parse_loss": "lipcert.sensitivities.losses",
     "Inspection": "lipcert.inspection",
@@ -77,6 +79,7 @@ __all__ = [
     "Obstacle",
     "PrivacySettings",
     "Sensitivities",
+    "SensitivityTracker",
     "SolverError",
     "SoundnessError",
     "UnboundedError",

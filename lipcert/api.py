@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import math
 import time
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from lipcert.graph import Graph
 from lipcert.head import logits_of
 from lipcert.inspection import Inspection, inspect_graph
 from lipcert.onnx_import import build_graph, load_graph, parse_model
+from lipcert.onnx_import.modules import export_module
 from lipcert.operators import Shape
 from lipcert.signals import SignalForm, fold
 from lipcert.spectral import NORMS, NormSettings
@@ -64,38 +63,12 @@ def loaded(
         return model, model.source
     if isinstance(model, torch.nn.Module):
         name = type(model).__name__
-        content = _exported(model, input_shape)
+        content = export_module(model, input_shape)
         digest = hashlib.sha256(content).hexdigest()
         parsed = parse_model(content, name)
         return build_graph(parsed, name=name, sha256=digest, output=output), content
     graph = load_graph(model, input_shape=input_shape, output=output)
     return graph, graph.source
-
-
-def _exported(module: torch.nn.Module, input_shape: Shape | None) -> bytes:
-    """A module as the bytes of an ONNX model, by torch's own exporter."""
-    if input_shape is None:
-        raise InputError(
-            type(module).__name__, "has no known input shape", "give input_shape=(…) of one sample"
-        )
-    if module.training:
-        raise InputError(type(module).__name__, "is in training mode", "call module.eval() first")
-    parameter = next(iter(module.parameters()), torch.zeros(()))
-    dummy = torch.zeros(1, *input_shape, dtype=parameter.dtype, device=parameter.device)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            export: Any = torch.onnx.export  # its stub does not know that a buffer will do
-            export(module, (dummy,), buffer, opset_version=17, dynamo=False)
-        except Exception as error:
-            raise InputError(
-                type(module).__name__,
-                f"torch.onnx.export fails: {str(error).splitlines()[0]}",
-                "export it to a file yourself; parametrised layers need "
-                "torch.nn.utils.parametrize.remove_parametrizations first",
-            ) from error
-    return buffer.getvalue()
 
 
 def inspect(

@@ -53,19 +53,10 @@ def main(steps: int = 150) -> float:
         noise_multiplier=NOISE,
     )
     loss = lipcert.parse_loss(LOSS)
-    epsilon = 0.0
-    for step in range(steps):
-        found = lipcert.sensitivity(
-            model,
-            loss=loss,
-            input_bound="clip:4",
-            input_shape=(64,),
-            privacy=run if step == 0 else None,
-            tightest=False,
-        )
-        if found.privacy is not None:
-            epsilon = found.privacy.epsilon
-        noise = NOISE * found.sensitivities.global_delta
+    tracker = lipcert.SensitivityTracker(model, loss=loss, input_bound="clip:4", input_shape=(64,))
+    epsilon = tracker.update(privacy=run).privacy.epsilon
+    for _ in range(steps):
+        noise = NOISE * tracker.update().sensitivities.global_delta
         batch = torch.rand(len(x)) < BATCH / len(x)
         inputs = x[batch] * (4.0 / x[batch].norm(dim=1, keepdim=True)).clamp(max=1.0)
         model.zero_grad()

@@ -21,6 +21,7 @@ from lipcert.sensitivities.engine import sensitivities
 from lipcert.sensitivities.groups import noise_groups
 from lipcert.sensitivities.input_options import PreparedSamples, read_inputs
 from lipcert.sensitivities.losses import Loss, make_loss, parse_loss
+from lipcert.sensitivities.memory import Memory
 from lipcert.sensitivities.parts import QUICK, TIGHTEST
 from lipcert.sensitivities.privacy import PrivacyResult, PrivacySettings, account
 from lipcert.sensitivities.result import Sensitivities
@@ -71,6 +72,7 @@ def sensitivity(
     input_shape: Shape | None = None,
     output: str | None = None,
     progress: Progress = silent,
+    memory: Memory | None = None,
 ) -> Analysis:
     """Proven bounds of the gradient of one example's loss, for each parameter and in all.
 
@@ -90,6 +92,8 @@ def sensitivity(
     privacy : the run whose noise or ε is asked for.
     data : a data set whose gradient norms are compared with the bounds.
     search : steps of gradient ascent over inputs that try to reach the bounds.
+    memory : of the last call for the same graph with other weights; see
+        :class:`lipcert.SensitivityTracker`.
 
     Other parameters as for :func:`bound`.  Raises InputError for options and data that do not fit,
     UnsupportedError for a parameter that cannot be bounded, UnboundedError for a model without a
@@ -125,6 +129,7 @@ def sensitivity(
             compare=tightest,
             settings=settings,
             progress=progress,
+            memory=memory,
         )
         accounted = None if privacy is None else account(privacy, noise_groups(found))
         comparison = None

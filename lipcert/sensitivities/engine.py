@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from lipcert.bounds import METHODS, BoundContext, Progress
 from lipcert.bounds.context import silent
@@ -20,6 +21,7 @@ from lipcert.sensitivities.backward import Backward, Head, bodies, shared_reads
 from lipcert.sensitivities.inputs import InputSet
 from lipcert.sensitivities.layers import global_delta, layers_of, totals
 from lipcert.sensitivities.magnitudes import Forward
+from lipcert.sensitivities.memory import Memory
 from lipcert.sensitivities.parameters import Uses, check_reads
 from lipcert.sensitivities.parts import COSTLY, TIGHTEST, Parts, prefixes, suffixes
 from lipcert.sensitivities.result import LayerSensitivity, Sensitivities
@@ -43,6 +45,7 @@ def sensitivities(
     compare: bool = True,
     settings: NormSettings | None = None,
     progress: Progress = silent,
+    memory: Memory | None = None,
 ) -> Sensitivities:
     """Bounds of the l2 norm of one example's loss gradient, per initialiser, layer and in all.
 
@@ -60,6 +63,7 @@ def sensitivities(
     compare : also find the global bound without each of the tightenings.
     settings : how operator norms are found, and the deadline: after it only what is needed for a
         bound is done.
+    memory : of the last call for the same graph with other weights; makes this one faster.
 
     Raises
     ------
@@ -75,10 +79,14 @@ def sensitivities(
     settings = NormSettings() if settings is None else settings
     moved = graph.to(settings.device)
     form = fold(graph)
-    context = BoundContext("l2", settings, progress)
+    memory = Memory() if memory is None else memory
+    settings = replace(settings, starts=memory.starts)
+    context = BoundContext("l2", settings, progress, norms=memory.norms_of(moved))
+    memory.norms = context.norms
+    memory.starts.next_run()
     for method in methods:
         METHODS.check_norm(method, "l2")
-    forward = Forward(moved, input_set, context, Parts())
+    forward = Forward(moved, input_set, context, Parts(), memory)
     progress("bounds of values and gradients", 0.0)
     forward.run(PLAIN)  # the norms of layers come before all that the time may not suffice for
     forward.prefixes = prefixes(graph, form, methods, context)
@@ -93,9 +101,12 @@ def sensitivities(
         moved, form, constant, context, Parts(), head, shared=shared_reads(graph, form)
     )
     if not plain:
-        backward.suffixes = suffixes(graph, form, methods, context)
+        backward.suffixes = suffixes(graph, form, methods)
         backward.bodies = bodies(graph, form, backward, methods)
-    uses = Uses(moved, frozen)
+        for method in (m for m in methods if m != COSTLY):
+            for parts in (backward.suffixes, backward.bodies, forward.prefixes):
+                parts.run(method, context)
+    uses = Uses(moved, frozen, memory)
 
     def run(on: frozenset[str], loss_constant: float) -> tuple[LayerSensitivity, ...]:
         backward.loss_lipschitz = loss_constant

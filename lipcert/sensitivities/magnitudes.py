@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from lipcert.nonlinear import (
     RootMeanSquare,
     Softmax,
 )
-from lipcert.operators import Dense, Indexing, is_identity
+from lipcert.operators import Dense, Indexing
 from lipcert.operators.indexing import exact_root
 from lipcert.rounding import (
     SMALLEST_NORMAL,
@@ -31,8 +32,10 @@ from lipcert.rounding import (
     mul_up,
     sqrt_up,
 )
+from lipcert.sensitivities.dense_layers import dense_and_bias, only_shifted
 from lipcert.sensitivities.exact_affine import AffineBall
 from lipcert.sensitivities.inputs import InputSet
+from lipcert.sensitivities.memory import Memory
 from lipcert.sensitivities.parts import UNKNOWN, Constant, Parts
 
 
@@ -61,15 +64,22 @@ class Forward:
     inputs : the input set.
     context : norms found so far, in l2.
     prefixes : constants of the maps from the input to values.
+    memory : of other weights of the same graph.
     """
 
     graph: Graph
     inputs: InputSet
     context: BoundContext
     prefixes: Parts
+    memory: Memory = field(default_factory=Memory)
     _balls: dict[int, AffineBall | None] = field(default_factory=dict)
+    _runs: dict[tuple[object, ...], dict[str, Magnitude]] = field(default_factory=dict)
     _apart: dict[str, bool] = field(default_factory=dict)
     _centre: Evaluation | None = None
+
+    @cached_property
+    def _shifted(self) -> frozenset[str]:
+        return only_shifted(self.graph)
 
     def run(
         self, on: frozenset[str], constants: Mapping[str, Constant] | None = None
@@ -80,6 +90,12 @@ class Forward:
         """
         if constants is None:
             constants = self.prefixes.smallest(on)
+        key = (on, tuple(constants.items()) if "centre" in on else ())
+        if key not in self._runs:
+            self._runs[key] = self._run(on, constants)
+        return self._runs[key]
+
+    def _run(self, on: frozenset[str], constants: Mapping[str, Constant]) -> dict[str, Magnitude]:
         inputs, graph = self.inputs, self.graph
         found = {graph.input: Magnitude(inputs.bound, inputs.radius, inputs.kind)}
         producers = {node.output: node for node in graph.nodes}
@@ -96,7 +112,8 @@ class Forward:
             if "centre" in on:
                 candidates[f"centre ball{method}"] = add_up(self._at_centre(node.output), distance)
             if "affine" in on:
-                candidates.update(self._exact(node, producers, found))
+                least = min((v for v in candidates.values() if v == v), default=math.inf)
+                candidates.update(self._exact(node, producers, found, least))
             how, best = min(
                 ((how, value) for how, value in candidates.items() if not math.isnan(value)),
                 key=lambda item: item[1],
@@ -116,14 +133,18 @@ class Forward:
             yield "sum", hypot_up(*sizes) if self._are_apart(node) else add_up(*sizes)
         else:
             slope = self._slope(node)
-            zeros = [torch.zeros(1, *self.graph.shape_of(n)).double() for n in node.inputs]
-            at_zero = operation.to(torch.device("cpu")).evaluate(*zeros)
-            rounding = operation.ulps * SMALLEST_NORMAL * math.prod(node.shape)
-            offset = mul_up(largest_norm(at_zero), 1.0 + operation.ulps * 4.0 * UNIT_ROUNDOFF)
-            if offset:
-                offset = add_up(offset, rounding)
+            known = self.memory.values_at_zero
+            offset = known.of(operation, lambda: self._at_zero(node, operation))
             yield "slope", add_up(offset, mul_up(slope, hypot_up(*sizes)))
             yield from _range_of(operation, node)
+
+    def _at_zero(self, node: Node, operation: Nonlinearity) -> float:
+        """Bound of the norm of what a nonlinearity makes of zeros."""
+        zeros = [torch.zeros(1, *self.graph.shape_of(n)).double() for n in node.inputs]
+        at_zero = operation.to(torch.device("cpu")).evaluate(*zeros)
+        rounding = operation.ulps * SMALLEST_NORMAL * math.prod(node.shape)
+        offset = mul_up(largest_norm(at_zero), 1.0 + operation.ulps * 4.0 * UNIT_ROUNDOFF)
+        return add_up(offset, rounding) if offset else 0.0
 
     def _slope(self, node: Node) -> float:
         assert isinstance(node.operation, Nonlinearity)
@@ -172,13 +193,20 @@ class Forward:
         return self._centre
 
     def _exact(
-        self, node: Node, producers: Mapping[str, Node], found: Mapping[str, Magnitude]
+        self,
+        node: Node,
+        producers: Mapping[str, Node],
+        found: Mapping[str, Magnitude],
+        least: float,
     ) -> Candidates:
-        """The largest norm of a dense layer, its bias perhaps a node of its own."""
-        parts = _dense_and_bias(node, producers)
+        """The largest norm of a dense layer, its bias perhaps a node of its own; where it can be
+        less than ``least``."""
+        parts = dense_and_bias(node, producers)
         if parts is None:
             return
         dense, bias, source = parts
+        if bias is None and node.output in self._shifted:
+            return  # only the bias is added to it, and the bounds of that sum are found directly
         if id(dense) not in self._balls:
             sigma = self.context.norm_of(dense).value
             self._balls[id(dense)] = AffineBall.of(_on_cpu(dense), sigma)
@@ -188,12 +216,15 @@ class Forward:
         before = found[source]
         if bias is not None and bias.bias is not None:
             off = add_up(mul_up(dense.error.l2, before.X), bias.bias_error)
-            yield "exact affine", add_up(ball.bound(before.X, bias.bias.cpu()), off)
+            bound = add_up(ball.bound(before.X, bias.bias.cpu(), below=least), off)
+            least = min(least, _number(bound))
+            yield "exact affine", bound
         if math.isfinite(before.D):
             centre = self._evaluated()
             off = add_up(mul_up(dense.error.l2, before.D), centre.errors[node.output])
             middle = centre.values[node.output].reshape(dense.out_shape).cpu()
-            yield "exact affine around the centre", add_up(ball.bound(before.D, middle), off)
+            bound = ball.bound(before.D, middle, below=least)
+            yield "exact affine around the centre", add_up(bound, off)
 
 
 class _Evaluator(RoundedEvaluator):
@@ -215,26 +246,6 @@ def _number(bound: float) -> float:
 
 def _on_cpu(dense: Dense) -> Dense:
     return dense.to(torch.device("cpu"))
-
-
-def _dense_and_bias(
-    node: Node, producers: Mapping[str, Node]
-) -> tuple[Dense, Affine | None, str] | None:
-    """A dense operator, the map that adds its bias, and the value it reads."""
-    operation = node.operation
-    if not isinstance(operation, Affine):
-        return None
-    if isinstance(operation.operator, Dense):
-        return operation.operator, operation, node.inputs[0]
-    before = producers.get(node.inputs[0])
-    if before is None or not is_identity(operation.operator):
-        return None
-    first = before.operation
-    if not isinstance(first, Affine) or first.bias is not None:
-        return None
-    if not isinstance(first.operator, Dense):
-        return None
-    return first.operator, operation, before.inputs[0]
 
 
 def _bias_norm(operation: Affine) -> float:
