@@ -189,7 +189,7 @@ def bodies(graph: Graph, form: SignalForm, backward: Backward, methods: Collecti
         return Parts()
     before = found[0].inputs[0]
     cut = replace(graph, output=before)
-    return suffixes(cut, ending_at(graph, form, [before])[before], methods, backward.context)
+    return suffixes(cut, ending_at(graph, form, [before])[before], methods)
 
 
 def _offer(

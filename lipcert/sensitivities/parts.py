@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lipcert.bounds import METHODS, BoundContext
 from lipcert.bounds.combine import combine
 from lipcert.bounds.parts import without_dead_stages
-from lipcert.bounds.plan import size_of
+from lipcert.bounds.plan import plan, size_of
 from lipcert.errors import SolverError
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.nonlinear import Activation
@@ -65,24 +65,27 @@ class Parts:
             best[value] = min(offers, default=UNKNOWN, key=lambda offer: offer.value)
         return best
 
-    def run(self, methods: Collection[str], context: BoundContext) -> None:
-        """Run all but the costly method on the parts of which nothing is known yet, in time."""
+    def run(self, method: str, context: BoundContext) -> None:
+        """Run a method on the parts where it has not been; one beyond the norms while there is
+        time."""
         for value, form in self.forms.items():
-            for method in (m for m in methods if m != COSTLY):
-                if method in self.found.get(value, {}):
-                    continue
-                if context.expired:
-                    return
-                self.add(value, method, context.once(METHODS[method], form).value)
+            if method in self.found.get(value, {}):
+                continue
+            if context.expired and method not in QUICK:
+                return
+            self.add(value, method, context.once(METHODS[method], form).value)
 
-    def work(self, value: str) -> float:
-        """Operations of one iteration of the costly method, 0 where it can say nothing new."""
+    def work(self, value: str, context: BoundContext) -> float:
+        """Operations of one iteration of the costly method, 0 where it can say nothing new or has
+        no time to say it."""
         known, form = self.found.get(value, {}), self.forms.get(value)
         if form is None or COSTLY in known or not 0.0 < min(known.values(), default=0.0) < math.inf:
             return 0.0
         live = without_dead_stages(form)
         bends = len(live.stages)
         if not bends or (bends == 1 and all(map(_moves_only, live.output_terms.values()))):
+            return 0.0
+        if context.expired or all(stretch.boxed for stretch in plan(live, context)):
             return 0.0
         return size_of(live, 1, bends + 1).work
 
@@ -122,13 +125,10 @@ def prefixes(
             if value not in parts.found:
                 joint = combine(forms[value].output_terms, whole.signals, context)
                 parts.add(value, method, joint)
-    parts.run(methods, context)
     return parts
 
 
-def suffixes(
-    graph: Graph, form: SignalForm, methods: Collection[str], context: BoundContext
-) -> Parts:
+def suffixes(graph: Graph, form: SignalForm, methods: Collection[str]) -> Parts:
     """The maps to the output from the values that gradients of layers come through."""
     forms = {}
     if _beyond_norms(methods):
@@ -137,9 +137,7 @@ def suffixes(
             rest = starting_at(graph, form, value)
             if rest is not None:
                 forms[value] = rest
-    parts = Parts(forms)
-    parts.run(methods, context)
-    return parts
+    return Parts(forms)
 
 
 def _beyond_norms(methods: Collection[str]) -> bool:

@@ -23,7 +23,7 @@ LEAST = 1e-3
 """Of the square of the global bound: parts that are worth less are not solved."""
 CLOSE = 0.02
 """Parts whose constant is so near to a slope of theirs are not solved: no bound is below that."""
-POINTS, STEPS = 6, 12
+POINTS, STEPS = 3, 10
 """Random points at which slopes are sought, and the power steps at each."""
 SHORTEST = 0.05
 """Seconds in which nothing can be solved."""
@@ -65,7 +65,7 @@ class Worth:
         for parts in (forward.prefixes, backward.suffixes, backward.bodies):
             known = parts.smallest(self.on)
             for value in parts.forms:
-                best, work = known.get(value, UNKNOWN), parts.work(value)
+                best, work = known.get(value, UNKNOWN), parts.work(value, self.forward.context)
                 if not work:
                     continue
                 trial = {**known, value: best._replace(value=best.value * TRIED)}

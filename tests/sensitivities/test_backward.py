@@ -25,10 +25,12 @@ ALL = frozenset(TIGHTENINGS)
 
 
 def solved(parts: Parts, context: BoundContext) -> Parts:
-    """Parts with the costly method on the two shortest and the two longest."""
+    """Parts with all methods, the costly one on the two shortest and the two longest."""
+    for method in TIGHTEST[:2]:
+        parts.run(method, context)
     values = list(parts.forms)
     for value in values if len(values) < 4 else (*values[:2], *values[-2:]):
-        if parts.work(value):
+        if parts.work(value, context):
             parts.solve(value, context, math.inf)
     return parts
 
@@ -36,7 +38,7 @@ def solved(parts: Parts, context: BoundContext) -> Parts:
 def backward(graph: Graph, L: float = 1.0, head: Head | None = None) -> Backward:
     """With every constant there is: of suffixes, of bodies, by all methods."""
     context, form = BoundContext("l2"), fold(graph)
-    parts = solved(suffixes(graph, form, TIGHTEST, context), context)
+    parts = solved(suffixes(graph, form, TIGHTEST), context)
     shared = shared_reads(graph, form)
     found = Backward(graph, form, L, context, parts, head, shared=shared)
     found.bodies = solved(bodies(graph, form, found, TIGHTEST), context)

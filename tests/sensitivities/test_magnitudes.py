@@ -30,8 +30,10 @@ ALL = frozenset(TIGHTENINGS)
 def forward(graph: Graph, inputs: InputSet) -> Forward:
     context = BoundContext("l2")
     parts = prefixes(graph, fold(graph), TIGHTEST, context)
+    for method in TIGHTEST[:2]:
+        parts.run(method, context)
     for value in parts.forms:
-        if parts.work(value):
+        if parts.work(value, context):
             parts.solve(value, context, math.inf)
     return Forward(graph, inputs, context, parts)
 
