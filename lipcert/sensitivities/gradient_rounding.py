@@ -25,7 +25,16 @@ from torch import Tensor
 from lipcert.certification.evaluation import Evaluation, RoundedEvaluator, largest_norm
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.operators import Adjoint, Convolution
-from lipcert.rounding import SMALLEST_NORMAL, add_up, div_up, gamma, hypot_up, mul_up, sqrt_up
+from lipcert.rounding import (
+    SMALLEST_NORMAL,
+    add_up,
+    div_up,
+    gamma,
+    hypot_up,
+    mul_up,
+    sqrt_up,
+    sub_down,
+)
 from lipcert.sensitivities.cotangents import longest_sum
 from lipcert.sensitivities.truth import (
     PerExampleLoss,
@@ -122,12 +131,14 @@ class GradientRounding:
     def _at_output(self, values: Evaluation) -> float:
         """Of the loss's own gradient: its rounding, and outputs longer than exact ones can be."""
         output = self._graph.output
-        size, error = largest_norm(values.values[output]), values.errors[output]
-        rounding = mul_up(gamma(16 * self._graph.outputs + STEPS), self._lipschitz)
+        size = float(torch.linalg.vector_norm(values.values[output]))
+        rounded = gamma(16 * self._graph.outputs + STEPS)
+        error = add_up(values.errors[output], mul_up(rounded, size))
+        rounding = mul_up(rounded, self._lipschitz)
         if self._constant is None:
             return rounding
         longest = add_up(size, error)
-        growth = self._constant(longest) - self._constant(max(0.0, size * (1.0 - 2e-9) - error))
+        growth = self._constant(longest) - self._constant(max(0.0, sub_down(size, error)))
         return add_up(rounding, max(0.0, growth) * (1.0 + 1e-12))
 
     def _roundings(
