@@ -9,6 +9,7 @@ of summation, with or without fused multiply-add.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from math import inf, nextafter
 
 UNIT_ROUNDOFF = 2.0**-53
@@ -87,6 +88,7 @@ def hypot_up(*terms: float) -> float:
     return mul_up(largest, sqrt_up(total))
 
 
+@lru_cache(maxsize=1024)
 def gamma(n: int) -> float:
     """Upper bound of nu/(1 - nu): the relative error of n roundings (Higham 2002, Lemma 3.1)."""
     if n == 0:

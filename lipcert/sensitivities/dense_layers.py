@@ -29,13 +29,18 @@ def dense_and_bias(
 
 
 def only_shifted(graph: Graph) -> frozenset[str]:
-    """Values that nothing but the addition of a bias reads."""
+    """Products that nothing reads but the addition of a bias in the same ONNX node."""
+    makers = {node.output: node.name for node in graph.nodes}
     readers: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     alone = {name: own[0] for name, own in readers.items() if len(own) == 1}
-    found = {name for name, node in alone.items() if _adds_a_bias(node.operation)}
+    found = {
+        name
+        for name, node in alone.items()
+        if _adds_a_bias(node.operation) and makers.get(name) == node.name
+    }
     return frozenset(found - {graph.output})
 
 

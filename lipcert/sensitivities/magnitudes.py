@@ -35,7 +35,7 @@ from lipcert.rounding import (
 from lipcert.sensitivities.dense_layers import dense_and_bias, only_shifted
 from lipcert.sensitivities.exact_affine import AffineBall
 from lipcert.sensitivities.inputs import InputSet
-from lipcert.sensitivities.memory import Memory
+from lipcert.sensitivities.memory import Kept, Memory
 from lipcert.sensitivities.parts import UNKNOWN, Constant, Parts
 
 
@@ -75,6 +75,7 @@ class Forward:
     _balls: dict[int, AffineBall | None] = field(default_factory=dict)
     _runs: dict[tuple[object, ...], dict[str, Magnitude]] = field(default_factory=dict)
     _apart: dict[str, bool] = field(default_factory=dict)
+    _biases: Kept[Affine, float] = field(default_factory=Kept)
     _centre: Evaluation | None = None
 
     @cached_property
@@ -128,7 +129,8 @@ class Forward:
         operation = node.operation
         if isinstance(operation, Affine):
             grown = mul_up(self.context.norm_of(operation.operator).value, sizes[0])
-            yield "triangle", add_up(grown, _bias_norm(operation))
+            bias = self._biases.of(operation, lambda: _bias_norm(operation))
+            yield "triangle", add_up(grown, bias)
         elif isinstance(operation, Total):
             yield "sum", hypot_up(*sizes) if self._are_apart(node) else add_up(*sizes)
         else:
@@ -205,7 +207,7 @@ class Forward:
         if parts is None:
             return
         dense, bias, source = parts
-        if bias is None and node.output in self._shifted:
+        if (bias is None or bias.bias is None) and node.output in self._shifted:
             return  # only the bias is added to it, and the bounds of that sum are found directly
         if id(dense) not in self._balls:
             sigma = self.context.norm_of(dense).value
