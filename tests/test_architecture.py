@@ -19,6 +19,7 @@ LIBRARY = ROOT / "lipcert"
 COMMANDS = ROOT / "cli"
 
 ORDER = (
+    ("checker",),
     ("errors", "versions", "display"),
     ("registry",),
     ("rounding",),
@@ -72,8 +73,32 @@ FORBIDDEN_CALLS = {
     "warnings.filterwarnings",
 }
 
-OWN_PROCESSES = {"certification/execution/worker.py": {"torch.set_num_threads"}}
-"""What modules may call that run in processes which lipcert started for itself alone."""
+CHECKER_IMPORTS = {
+    "__future__",
+    "base64",
+    "binascii",
+    "collections",
+    "dataclasses",
+    "fractions",
+    "functools",
+    "hashlib",
+    "itertools",
+    "json",
+    "math",
+    "numpy",
+    "pathlib",
+    "struct",
+    "sys",
+    "typing",
+    "zipfile",
+}
+"""The standard library's modules that the checker uses, and numpy."""
+
+OWN_PROCESSES = {
+    "certification/execution/worker.py": {"torch.set_num_threads"},
+    "checker/__main__.py": {"sys.exit"},
+}
+"""What modules may call that run in processes of their own alone."""
 
 
 def modules(folder: Path) -> list[Path]:
@@ -145,6 +170,17 @@ def test_library_does_not_know_its_commands() -> None:
     for path in modules(LIBRARY):
         for line, name in imports_of(path):
             assert name.split(".")[0] not in ("cli", "lipcert_cli"), f"{path}:{line}"
+
+
+@pytest.mark.parametrize("path", modules(LIBRARY / "checker"), ids=lambda path: path.name)
+def test_the_checker_imports_numpy_and_itself_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            own = node.level == 1
+            assert own or node.module.split(".")[0] in CHECKER_IMPORTS, (path.name, node.module)
+        elif isinstance(node, ast.Import):
+            assert all(alias.name in CHECKER_IMPORTS for alias in node.names), path.name
 
 
 def test_operators_and_norms_know_nothing_of_models() -> None:

@@ -1,0 +1,100 @@
+"""Operations that are not linear, and their Lipschitz constants."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .exact import CheckError, root, weight
+from .linear import window_of
+from .maps import Convolution
+from .network import Stage
+from .reader import Importer
+from .wire import Node
+
+SLOPES = {
+    "Relu": (0.0, 1.0),
+    "Sigmoid": (0.0, 0.25),
+    "Tanh": (0.0, 1.0),
+    "Softplus": (0.0, 1.0),
+    "Softsign": (0.0, 1.0),
+    "Abs": (-1.0, 1.0),
+    "Clip": (0.0, 1.0),
+}
+
+
+def activate(importer: Importer, node: Node) -> None:
+    """Nonlinearities that act element by element."""
+    array, given = importer.signals[node.inputs[0]], node.attributes
+    parameters: tuple[float, ...] = ()
+    if node.kind == "LeakyRelu":
+        parameters = (float(given.get("alpha", float(np.float32(0.01)))),)
+        slopes = (min(parameters[0], 1.0), max(parameters[0], 1.0))
+    else:
+        slopes = SLOPES[node.kind]
+    if node.kind == "Clip":
+        parameters = limits(importer, node)
+    constant = max(abs(slopes[0]), abs(slopes[1]))
+    importer.stage(node, array, Stage("", node.kind, slopes, constant, parameters))
+
+
+def limits(importer: Importer, node: Node) -> tuple[float, float]:
+    """Where Clip cuts."""
+    found = [node.attributes.get("min", -math.inf), node.attributes.get("max", math.inf)]
+    for place in (1, 2):
+        if len(node.inputs) > place and node.inputs[place]:
+            found[place - 1] = float(importer.float(node.inputs[place]))
+    return found[0], found[1]
+
+
+def softmax(importer: Importer, node: Node) -> None:
+    """Softmax over one axis: 1/2-Lipschitz."""
+    array = importer.signals[node.inputs[0]]
+    axis = node.attributes.get("axis", -1 if importer.file.opset >= 13 else 1) % array.ndim
+    last = axis == array.ndim - 1 or importer.file.opset < 13
+    if not last or math.prod(array.shape[:axis]) != 1:
+        raise CheckError("Softmax other than over a whole sample is not covered")
+    importer.stage(node, array, Stage("", "Softmax", None, 0.5))
+
+
+def pool(importer: Importer, node: Node) -> None:
+    """MaxPool: the root of how many windows hold one element."""
+    array, sides = importer.signals[node.inputs[0]], tuple(node.attributes["kernel_shape"])
+    if len(node.outputs) > 1 or node.attributes.get("ceil_mode", 0):
+        raise CheckError("MaxPool with indices or ceil_mode is not covered")
+    spatial = array.shape[2:]
+    stride, dilation, pads, out_spatial = window_of(node, spatial, sides)
+    one = weight(np.ones((1, 1, *sides)))
+    taps = Convolution(one, spatial, out_spatial, stride, pads, dilation, 1).taps
+    if (taps < 0).all(1).any():
+        raise CheckError("MaxPool over padding alone is not covered")
+    size, channels = math.prod(spatial), array.shape[1]
+    offsets = np.arange(channels)[:, None, None] * size
+    windows = np.where(taps[None] >= 0, taps[None] + offsets, -1).reshape(-1, taps.shape[1])
+    used = windows[windows >= 0]
+    constant = float(root(float(np.bincount(used).max())))
+    constant = 1.0 if np.bincount(used).max() == 1 else constant
+    name = node.outputs[0]
+    source = importer.network.joined(f"{name}/in", array)
+    maker = Stage(source, "MaxPool", None, constant, windows=windows)
+    shape = (1, channels, *out_spatial)
+    importer.signals[name] = importer.network.value(name, math.prod(shape), maker).reshape(shape)
+
+
+def extreme(importer: Importer, node: Node) -> None:
+    """Max and Min of two signals, taken together where both are there: a permutation."""
+    if len(node.inputs) != 2 or any(name not in importer.signals for name in node.inputs):
+        raise CheckError(f"{node.kind} other than of two signals is not covered")
+    key = "|".join(sorted(node.inputs)) + "/sorted"
+    arrays = [importer.signals[name] for name in sorted(node.inputs)]
+    if arrays[0].shape != arrays[1].shape:
+        raise CheckError(f"{node.kind} with broadcasting is not covered")
+    size = arrays[0].size
+    if key not in importer.signals:
+        pair = np.concatenate([array.reshape(-1) for array in arrays])
+        source = importer.network.joined(f"{key}/in", pair)
+        maker = Stage(source, "Sort", None, 1.0)
+        importer.signals[key] = importer.network.value(key, 2 * size, maker)
+    half = importer.signals[key][:size] if node.kind == "Max" else importer.signals[key][size:]
+    importer.signals[node.outputs[0]] = half.reshape(arrays[0].shape)

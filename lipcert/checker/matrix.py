@@ -1,0 +1,214 @@
+"""The matrix inequality of a claim: rows of values over columns of signals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .claims import Claim, dyadic_down, dyadic_up, up_ratio
+from .exact import CheckError, Integers, Rows, add, mul, power, root, up
+from .maps import identity, scaled, total
+from .network import Network, Stage
+from .positive import PLACES, Refuted, Scaled, scaled_rows
+
+MOST_ROWS = 1 << 27
+"""Elements of the rows of one claim."""
+
+Key = tuple[str, bool]
+"""A signal, or with True the remainder of a nonlinearity."""
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Makes the matrices of claims about a network.
+
+    Parameters
+    ----------
+    known : bounds of ``‖Δvalue‖/‖Δx‖`` proved so far.
+    """
+
+    network: Network
+    known: Mapping[str, float]
+
+    def of(self, claim: Claim) -> tuple[Scaled, list[int]]:
+        """``K`` and the squares of ``diag(λg)``: rows of targets, columns of signals.
+
+        With ``Δv_k = Σ_j H_kj Δu_j`` for the pre-activations of weighed stages and the target,
+        ``‖Δu_j‖ ≤ d_j``, shares τ_j and weights g: if ``diag(g²) − Σ_j H_j w_j H_jᵀ ⪰ 0`` with
+        w = d²/τ for signals, g² for the stages' own remainders and g = constant for the target,
+        then ``‖Δtarget‖²/constant² + Σ|Δv_k|²/g_k² ≤ Σ τ + Σ|ΔR_k|²/g_k²``, and |ΔR_k| ≤ |Δv_k|
+        (Fazlyab et al. 2019 after a loop transformation; Schur complement).
+        """
+        weights = {stage: (mantissa, exponent) for stage, mantissa, exponent in claim.stages}
+        blocks: list[tuple[dict[Key, Rows], Integers, Integers]] = []
+        for stage, mantissa, exponent in claim.stages:
+            maker = self.network.makers.get(stage)
+            if not isinstance(maker, Stage):
+                raise Refuted(f"{claim.what}: {stage!r} is no nonlinearity")
+            size = self.network.sizes[maker.source]
+            _check_weights(claim, maker, size, mantissa, exponent)
+            pulled = self.pull(claim, maker.source, identity(size), weights)
+            blocks.append((pulled, mantissa, exponent))
+        goal = self._goal(claim)
+        constant, place = dyadic_down(claim.constant)
+        ones = np.ones(len(goal.mantissa), dtype=np.int64)
+        pulled = self.pull(claim, claim.target, goal, weights)
+        blocks.append((pulled, ones * constant, ones * place))
+        columns = self._columns(claim, weights)
+        if not claim.stages and len(pulled) == 1:
+            ((key, rows),) = pulled.items()
+            if len(rows.mantissa) > rows.mantissa[0].size:
+                return self._turned(rows, *columns[key], constant, place)
+        return _stacked(blocks, columns)
+
+    def _goal(self, claim: Claim) -> Rows:
+        size = self.network.sizes[claim.target]
+        if claim.pair is None:
+            return identity(size)
+        i, j = claim.pair
+        if not (0 <= i < size and 0 <= j < size and i != j):
+            raise Refuted(f"{claim.what}: there are no such outputs")
+        row = np.zeros((1, size), dtype=np.int64)
+        row[0, i], row[0, j] = 1, -1
+        return Rows(row, 0, np.zeros(1))
+
+    def pull(
+        self,
+        claim: Claim,
+        value: str,
+        rows: Rows,
+        weights: Mapping[str, Any],
+    ) -> dict[Key, Rows]:
+        """Rows on a value pulled back to the claim's signals."""
+        stops = {column.signal for column in claim.columns if not column.remainder}
+        remainders = {column.signal for column in claim.columns if column.remainder}
+        found: dict[Key, Rows] = {}
+        waiting: dict[str, list[Rows]] = {value: [rows]}
+        names = list(self.network.makers)
+        first = True
+        for name in reversed(names):
+            if name not in waiting:
+                continue
+            own = total(waiting.pop(name))
+            if name in stops and not (first and name == value):
+                found[name, False] = own
+                continue
+            first = False
+            maker = self.network.makers[name]
+            if isinstance(maker, Stage):
+                if name not in remainders and name not in weights:
+                    raise Refuted(f"{claim.what}: nothing is said of {name!r}")
+                c, r = maker.middle if maker.slopes is not None else (0.0, maker.constant)
+                found[name, True] = scaled(own, r)
+                if c:
+                    waiting.setdefault(maker.source, []).append(scaled(own, c))
+                continue
+            for source, maps in maker.summands:
+                part = own
+                for one in reversed(maps):
+                    part = one.pull(part)
+                waiting.setdefault(source, []).append(part)
+        if self.network.input in waiting:
+            if self.network.input not in stops:
+                raise Refuted(f"{claim.what}: the input has no share")
+            found[self.network.input, False] = total(waiting[self.network.input])
+        return found
+
+    def _columns(
+        self, claim: Claim, weights: Mapping[str, tuple[Integers, Integers]]
+    ) -> dict[Key, tuple[Integers, Integers]]:
+        """Weights of the columns: ``g ≥ d/√τ`` of bounded signals, g of weighed remainders."""
+        found: dict[Key, tuple[Integers, Integers]] = {}
+        for column in claim.columns:
+            known = column.signal
+            if column.remainder:
+                maker = self.network.makers.get(column.signal)
+                if not isinstance(maker, Stage) or column.signal in weights:
+                    raise Refuted(f"{claim.what}: {known!r} has no remainder to bound")
+                known = maker.source
+            if known not in self.known:
+                raise Refuted(f"{claim.what}: nothing is known of {known!r} yet")
+            near = root(
+                mul(self.known[known], self.known[known], float(up_ratio(1 / column.share)))
+            )
+            whole, place = dyadic_up(max(float(near), 1e-300))
+            found[column.signal, column.remainder] = (
+                np.array([whole], dtype=np.int64),
+                np.array([place], dtype=np.int64),
+            )
+        for stage, (mantissa, exponent) in weights.items():
+            found[stage, True] = (mantissa, exponent)
+        return found
+
+    def _turned(
+        self, rows: Rows, mantissa: Integers, exponent: Integers, constant: int, place: int
+    ) -> tuple[Scaled, list[int]]:
+        """The same inequality ``‖H‖ ≤ constant/g`` on the smaller side of one matrix."""
+        flat = rows.mantissa.reshape(len(rows.mantissa), -1)
+        shift = -(constant.bit_length() + place)
+        size = flat.shape[1]
+        exponents = np.full(size, shift + rows.exponent, dtype=np.int64)
+        factor = np.full(len(flat), mantissa[0], dtype=np.int64)
+        own = np.full(len(flat), exponent[0], dtype=np.int64)
+        K, cut = scaled_rows(np.ascontiguousarray(flat.T), exponents, factor, own)
+        weight = mul(float(mantissa[0]), power(int(exponent[0]) + shift))
+        off = mul(root(float(mul(np.square(rows.radius).sum(), 1.0 + 1e-9))), weight)
+        square = Fraction(constant) ** 2 * Fraction(4) ** (place + shift + PLACES)
+        return Scaled(K, float(add(off, cut))), [math.floor(square)] * size
+
+
+def _check_weights(
+    claim: Claim, maker: Stage, size: int, mantissa: Integers, exponent: Integers
+) -> None:
+    if mantissa.shape != (size,) or exponent.shape != (size,) or not (mantissa > 0).all():
+        raise Refuted(f"{claim.what}: {maker.source!r} needs {size} positive weights")
+    if int(mantissa.max()) >= 1 << 32 or not (np.abs(exponent) < 1 << 12).all():
+        raise Refuted(f"{claim.what}: a weight is out of range")
+    same = len(np.unique(mantissa)) == 1 and len(np.unique(exponent)) == 1
+    if maker.slopes is None and not same:
+        raise Refuted(f"{claim.what}: {maker.kind} needs one weight for all its elements")
+
+
+def _stacked(
+    blocks: list[tuple[dict[Key, Rows], Integers, Integers]],
+    columns: Mapping[Key, tuple[Integers, Integers]],
+) -> tuple[Scaled, list[int]]:
+    """All blocks of rows over all columns, each row scaled to about 1 by a power of two."""
+    keys: list[Key] = []
+    for pulled, _, _ in blocks:
+        keys += [key for key in pulled if key not in keys]
+    widths = {key: max(p[key].mantissa[0].size for p, _, _ in blocks if key in p) for key in keys}
+    side = sum(len(mantissa) for _, mantissa, _ in blocks)
+    if side * sum(widths.values()) > MOST_ROWS:
+        raise CheckError("the rows of a claim are too many")
+    bands, squares, error = [], [], 0.0
+    for pulled, mantissa, exponent in blocks:
+        lift = np.array(
+            [-(int(m).bit_length() + int(e)) for m, e in zip(mantissa, exponent, strict=True)]
+        )
+        band = []
+        for key in keys:
+            if key not in pulled:
+                band.append(np.zeros((len(mantissa), widths[key]), dtype=np.int64))
+                continue
+            rows = pulled[key]
+            flat = rows.mantissa.reshape(len(rows.mantissa), -1)
+            factor, own = columns[key]
+            factor, own = (np.broadcast_to(a, (flat.shape[1],)) for a in (factor, own))
+            part, cut = scaled_rows(flat, lift + rows.exponent, factor, own)
+            with np.errstate(over="ignore", under="ignore"):
+                largest = float(up(np.ldexp(factor.astype(np.float64), own).max()))
+                radii = mul(rows.radius, up(np.ldexp(1.0, lift)), largest)
+            off = root(float(mul(np.square(radii).sum(), 1.0 + 1e-9)))
+            error = float(add(error, off, cut))
+            band.append(part)
+        bands.append(np.concatenate(band, 1))
+        for m, e, by in zip(mantissa.tolist(), exponent.tolist(), lift.tolist(), strict=True):
+            place = 2 * (e + by + PLACES)
+            squares.append((m * m << place) if place >= 0 else (m * m >> -place))
+    return Scaled(np.concatenate(bands, 0), error), squares

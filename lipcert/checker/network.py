@@ -1,0 +1,152 @@
+"""A model as the checker sees it: values joined by linear maps and nonlinearities.
+
+Every element of an ONNX tensor that depends on the input is a reference to an element of a *value*
+or to zero (−1): reshaping, slicing, padding and joining only move references.  Values are made by
+the input, by sums of linear maps, and by nonlinearities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .exact import CheckError, Weight, mul, root
+from .maps import Gather, Map
+
+Shape = tuple[int, ...]
+References = NDArray[np.int64]
+
+MOST_SIZE = 1 << 24
+"""Elements of the largest value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``Σ maps(source) + bias``: each summand is a source and the maps after it, in order."""
+
+    summands: tuple[tuple[str, tuple[Map, ...]], ...]
+    bias: Weight | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A nonlinearity of one value.
+
+    Parameters
+    ----------
+    source : the value that it reads.
+    kind : of the nonlinearity; ``parameters`` of it.
+    slopes : least and largest slope where it acts element by element, None otherwise.
+    constant : its Lipschitz constant in l2.
+    """
+
+    source: str
+    kind: str
+    slopes: tuple[float, float] | None
+    constant: float
+    parameters: tuple[float, ...] = ()
+    windows: References | None = None
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """c and r with ``φ = c·id + r·R``, R 1-Lipschitz: ``[c − r, c + r]`` holds the slopes."""
+        assert self.slopes is not None
+        low, high = map(Fraction, self.slopes)
+        c = float((low + high) / 2)
+        reach = max(high - Fraction(c), Fraction(c) - low)
+        r = float(reach)
+        return c, r if Fraction(r) >= reach else math.nextafter(r, math.inf)
+
+
+@dataclass
+class Network:
+    """Values in the order in which they are made.
+
+    Parameters
+    ----------
+    input, input_shape : of one sample, the batch of one included.
+    makers : what makes each value but the input.
+    sizes : number of elements of each value.
+    """
+
+    input: str
+    input_shape: Shape
+    makers: dict[str, Affine | Stage] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    output: str = ""
+    output_count: int = 0
+    logits: str = ""
+    _starts: list[int] = field(default_factory=list)
+    _names: list[str] = field(default_factory=list)
+
+    def value(self, name: str, size: int, maker: Affine | Stage | None) -> References:
+        """A new value; references to its elements, flat."""
+        if name in self.sizes or not name:
+            raise CheckError(f"the name {name!r} stands for two tensors")
+        if size > MOST_SIZE:
+            raise CheckError(f"the tensor {name!r} is too large")
+        start = self._starts[-1] + self.sizes[self._names[-1]] if self._starts else 0
+        self._starts.append(start)
+        self._names.append(name)
+        self.sizes[name] = size
+        if maker is not None:
+            self.makers[name] = maker
+        return np.arange(start, start + size, dtype=np.int64)
+
+    def gathers(self, references: References) -> tuple[tuple[str, tuple[Map, ...]], ...]:
+        """References as a sum of maps, one for each value referred to."""
+        flat = references.reshape(-1)
+        owner = np.searchsorted(np.array(self._starts), flat, side="right") - 1
+        found: list[tuple[str, tuple[Map, ...]]] = []
+        for place in np.unique(owner[flat >= 0]):
+            name, size = self._names[place], self.sizes[self._names[place]]
+            index = np.where((owner == place) & (flat >= 0), flat - self._starts[place], -1)
+            plain = flat.size == size and bool((index == np.arange(size)).all())
+            found.append((name, () if plain else (Gather(index, size),)))
+        return tuple(found)
+
+    def joined(self, name: str, references: References) -> str:
+        """The name of a value that holds these references' elements, a new one where needed."""
+        parts = self.gathers(references)
+        if not parts:
+            raise CheckError(f"{name!r} does not depend on the input")
+        if len(parts) == 1 and not parts[0][1]:
+            return parts[0][0]
+        self.value(name, references.size, Affine(parts))
+        return name
+
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        """The nonlinearities in order."""
+        for name, maker in self.makers.items():
+            if isinstance(maker, Stage):
+                yield name, maker
+
+
+def affine_growth(maker: Affine, known: dict[str, float]) -> float:
+    """From bounds of ``‖Δsource‖/‖Δx‖`` to one of the sum.
+
+    Summands that write to places of their own add up as squares.
+    """
+    parts, places = [], []
+    for source, maps in maker.summands:
+        size = known[source]
+        for one in maps:
+            size = mul(size, one.gain)
+        parts.append(size)
+        if len(maps) == 1 and isinstance(maps[0], Gather):
+            places.append(maps[0].index >= 0)
+    apart = len(places) == len(parts) and bool((np.sum(places, axis=0) <= 1).all())
+    if apart and len(parts) > 1:
+        squares = 0.0
+        for part in parts:
+            squares = float(np.nextafter(squares + mul(part, part), np.inf))
+        return float(root(squares))
+    total = 0.0
+    for part in parts:
+        total = part if total == 0.0 else float(np.nextafter(total + part, np.inf))
+    return float(total)

@@ -1,0 +1,107 @@
+"""The claims of a proof file, each checked against the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from .claims import Claim, up_ratio
+from .exact import mul, root
+from .maps import Convolution
+from .matrix import Matrices
+from .network import Affine, Network, Stage, affine_growth
+from .positive import Refuted, prove_contraction
+from .torus import prove_torus
+
+SMALL_SHARE = Fraction(1, 2**60)
+
+
+@dataclass
+class Checker:
+    """Bounds ``‖Δvalue‖/‖Δx‖`` of a network's values, as far as they are proved.
+
+    Parameters
+    ----------
+    known : proved so far, rounded upward.
+    exact : what claims proved, as they stated it; ``pairs`` of differences of logits.
+    """
+
+    network: Network
+    known: dict[str, float] = field(default_factory=dict)
+    exact: dict[str, Fraction] = field(default_factory=dict)
+    pairs: dict[tuple[int, int], Fraction] = field(default_factory=dict)
+
+    def run(self, claims: list[Claim]) -> None:
+        """Propagate through all values; each claim must be about a value and holds from there.
+
+        Raises Refuted for a claim that its evidence does not show.
+        """
+        network = self.network
+        self.known[network.input] = 1.0
+        waiting: dict[str, list[Claim]] = {}
+        for claim in claims:
+            if claim.target not in network.sizes:
+                raise Refuted(f"{claim.what}: the model has no such value")
+            waiting.setdefault(claim.target, []).append(claim)
+        for name, maker in network.makers.items():
+            self.known[name] = self._growth(maker)
+            for claim in waiting.get(name, []):
+                self.check(claim)
+                if claim.pair is None:
+                    self._learn(name, claim.constant)
+                elif name == network.logits:
+                    self.pairs[claim.pair] = claim.constant
+
+    def _learn(self, name: str, constant: Fraction) -> None:
+        self.known[name] = min(self.known[name], up_ratio(constant))
+        self.exact[name] = min(self.exact.get(name, constant), constant)
+
+    def _growth(self, maker: Affine | Stage) -> float:
+        if isinstance(maker, Stage):
+            return float(mul(maker.constant, self.known[maker.source]))
+        return affine_growth(maker, self.known)
+
+    def check(self, claim: Claim) -> None:
+        """Raises Refuted unless the evidence shows the claim."""
+        if claim.torus is not None:
+            self._check_torus(claim)
+            return
+        if claim.constant <= 0:
+            raise Refuted(f"{claim.what} is not positive")
+        if sum(column.share for column in claim.columns) > 1:
+            raise Refuted(f"{claim.what}: the shares are more than the whole")
+        if any(column.share < SMALL_SHARE for column in claim.columns):
+            raise Refuted(f"{claim.what}: a share is not positive")
+        scaled, squares = Matrices(self.network, self.known).of(claim)
+        prove_contraction(scaled, squares, claim.factor, claim.what)
+
+    def _check_torus(self, claim: Claim) -> None:
+        """A torus gives the norm of one convolution; what it reads is known."""
+        maker = self.network.makers.get(claim.target)
+        assert claim.torus is not None
+        summands = maker.summands if isinstance(maker, Affine) else ()
+        if len(summands) != 1 or len(summands[0][1]) != 1:
+            raise Refuted(f"{claim.what}: it is not one convolution")
+        source, (only,) = summands[0]
+        if not isinstance(only, Convolution):
+            raise Refuted(f"{claim.what}: it is not one convolution")
+        prove_torus(only, claim.torus, claim.constant / Fraction(self.known[source]), claim.what)
+
+    def proved(self, value: str) -> Fraction:
+        """The smallest constant proved of a value, as claimed where a claim gave it."""
+        return min(Fraction(self.known[value]), self.exact.get(value, Fraction(self.known[value])))
+
+    def pair_constants(self) -> np.ndarray:
+        """``(K, K)`` bounds of the constants of differences of logits, ``(1, 1)`` of one logit.
+
+        √2 times the constant of all where no claim tells a smaller one.
+        """
+        network = self.network
+        count = network.sizes[network.logits]
+        whole = self.known[network.logits]
+        table = np.full((count, count), whole if count == 1 else mul(whole, root(2.0)))
+        for (i, j), constant in self.pairs.items():
+            table[i, j] = table[j, i] = min(table[i, j], up_ratio(constant))
+        return table

@@ -1,0 +1,219 @@
+"""Samples through a network in integers: margins below which no rounding took them."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .exact import CheckError, Integers, Rows, Weight, add, aligned, mul, power, root, up, weight
+from .maps import scaled, total
+from .network import Affine, Network, Stage
+from .positive import Refuted
+
+if TYPE_CHECKING:
+    from .file import Proof
+    from .proof import Checker
+
+BATCH = 64
+NAMES = ("x", "images", "X", "data", "x_test")
+"""Names of the array of samples in an npz archive, tried in this order."""
+MOST_ELEMENTS = 1 << 30
+SMOOTH = 2.0**-44
+"""What computing a sigmoid or tanh from float64 additions and products is off by at most."""
+
+
+def read_samples(path: Path) -> NDArray[Any]:
+    """The samples in an npz archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            name = next((name for name in NAMES if name in held), None)
+            if name is None or held[name].file_size > 8 * MOST_ELEMENTS:
+                raise CheckError(f"{path.name} holds no array of samples that is read")
+            with archive.open(held[name]) as member:
+                version = np.lib.format.read_magic(member)
+                if version == (1, 0):
+                    header = np.lib.format.read_array_header_1_0(member)
+                else:
+                    header = np.lib.format.read_array_header_2_0(member)
+                shape, fortran, kind = header
+                count = math.prod(shape)
+                size = held[name].file_size
+                if (
+                    kind.kind not in "fiub"
+                    or count * kind.itemsize > size
+                    or (fortran and len(shape) > 1)
+                ):
+                    raise CheckError(f"{path.name} holds samples of a type that is not read")
+                raw = member.read(count * kind.itemsize)
+    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
+        raise CheckError(f"{path.name} is not an npz archive: {error}") from error
+    if len(raw) != count * kind.itemsize or not shape:
+        raise CheckError(f"{path.name} ends too early")
+    return np.frombuffer(raw, dtype=kind).reshape(shape[0], -1)
+
+
+def rows_of(samples: NDArray[Any]) -> Rows:
+    """Samples ``(N, elements)`` as rows."""
+    own = weight(samples.astype(np.float64))
+    return Rows(own.mantissa, own.exponent, np.full(len(samples), own.radius))
+
+
+def evaluate(network: Network, x: Rows) -> Rows:
+    """The logits of samples, each row's radius bounding what rounding left out."""
+    values = {network.input: x}
+    last = {}
+    for name, maker in network.makers.items():
+        for source in sources(maker):
+            last[source] = name
+    for name, maker in network.makers.items():
+        if isinstance(maker, Affine):
+            values[name] = _affine(maker, values)
+        else:
+            values[name] = _stage(maker, values[maker.source])
+        if name == network.logits:
+            return values[name]
+        for source in sources(maker):
+            if last[source] == name:
+                del values[source]
+    return values[network.logits]
+
+
+def sources(maker: Affine | Stage) -> tuple[str, ...]:
+    """The values that a maker reads."""
+    if isinstance(maker, Stage):
+        return (maker.source,)
+    return tuple(dict.fromkeys(source for source, _ in maker.summands))
+
+
+def _affine(maker: Affine, values: dict[str, Rows]) -> Rows:
+    parts = []
+    for source, maps in maker.summands:
+        part = values[source]
+        for one in maps:
+            part = one.push(part)
+        parts.append(part.reshaped(-1))
+    if maker.bias is not None:
+        parts.append(_repeated(maker.bias, len(parts[0].mantissa)))
+    return total(parts)
+
+
+def _repeated(bias: Weight, count: int) -> Rows:
+    mantissa = np.repeat(bias.mantissa.reshape(1, -1), count, 0)
+    return Rows(mantissa, bias.exponent, np.full(count, bias.radius))
+
+
+def _stage(maker: Stage, x: Rows) -> Rows:
+    m = x.mantissa.reshape(len(x.mantissa), -1)
+    radius = mul(x.radius, maker.constant)
+    if maker.kind == "Relu":
+        return Rows(np.maximum(m, 0), x.exponent, radius)
+    if maker.kind == "Abs":
+        return Rows(np.abs(m), x.exponent, radius)
+    if maker.kind == "LeakyRelu":
+        below = scaled(Rows(np.minimum(m, 0), x.exponent, np.zeros(len(m))), maker.parameters[0])
+        above = Rows(np.maximum(m, 0), x.exponent, radius)
+        return aligned(above, below)
+    if maker.kind == "Sort":
+        first, second = np.split(m, 2, 1)
+        both = np.concatenate([np.maximum(first, second), np.minimum(first, second)], 1)
+        return Rows(both, x.exponent, radius)
+    if maker.kind == "MaxPool" and maker.windows is not None:
+        least = np.iinfo(np.int64).min
+        read = np.where(maker.windows >= 0, m[:, np.maximum(maker.windows, 0)], least)
+        return Rows(read.max(-1), x.exponent, radius)
+    if maker.kind in ("Sigmoid", "Tanh"):
+        near = np.ldexp(m.astype(np.float64), x.exponent)
+        curve = _sigmoid(near) if maker.kind == "Sigmoid" else _tanh(near)
+        own = weight(curve)
+        off = mul(root(float(m.shape[1])), SMOOTH)
+        return Rows(own.mantissa, own.exponent, add(radius, own.radius, off))
+    raise CheckError(f"evaluating {maker.kind} is not covered")
+
+
+def _sigmoid(v: NDArray[np.float64]) -> NDArray[np.float64]:
+    e = _exponential(np.abs(v))
+    return np.where(v >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def _tanh(v: NDArray[np.float64]) -> NDArray[np.float64]:
+    e = _exponential(2.0 * np.abs(v))
+    found: NDArray[np.float64] = np.sign(v) * (1.0 - e) / (1.0 + e)
+    return found
+
+
+def _exponential(u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``e^-u`` for u ≥ 0 within 2^-47, by a table of ``e^(-k/16)`` and a Taylor polynomial."""
+    u = np.minimum(u, 40.0)
+    k = np.floor(u * 16.0)
+    r = u - k / 16.0
+    tail = np.ones_like(r)
+    for n in range(10, 0, -1):
+        tail = 1.0 - r * tail / n
+    return _table()[k.astype(np.int64)] * tail
+
+
+@cache
+def _table() -> NDArray[np.float64]:
+    step = sum(Fraction((-1) ** n, 16**n * math.factorial(n)) for n in range(30))
+    value, found = Fraction(1), []
+    for _ in range(642):
+        found.append(float(value))
+        value = Fraction(math.floor(value * step * 2**120), 2**120)
+    return np.array(found)
+
+
+def gaps(logits: Rows) -> tuple[Integers, NDArray[np.float64]]:
+    """Largest logits, and lower bounds ``(N, K)`` of how far each other one is behind.
+
+    One logit is decided by its sign: its gap ``(N, 1)`` is its size.
+    """
+    m = logits.mantissa
+    if m.shape[1] == 1:
+        size = np.ldexp(np.abs(m).astype(np.float64), logits.exponent)
+        return (m[:, 0] > 0).astype(np.int64), _below(size - up(logits.radius)[:, None], size)
+    best = m.argmax(1)
+    ahead = np.ldexp((m[np.arange(len(m)), best][:, None] - m).astype(np.float64), logits.exponent)
+    behind = _below(ahead - mul(logits.radius, math.sqrt(2.0) * (1 + 1e-15))[:, None], ahead)
+    behind[np.arange(len(m)), best] = np.inf
+    return best, behind
+
+
+def _below(value: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.maximum(value - size * 2.0**-50 - power(-1070), 0.0)
+    return found
+
+
+def check_samples(checker: Checker, proof: Proof, path: Path) -> int:
+    """How many samples have a radius, once every claim about them holds.  Raises Refuted."""
+    claimed = proof.samples
+    assert claimed is not None
+    samples = read_samples(path)
+    network = checker.network
+    if samples.shape[1] != network.sizes[network.input]:
+        raise Refuted("the samples do not have the shape of the model's input")
+    if len(samples) < len(claimed.classes):
+        raise Refuted("the data set is shorter than the claims")
+    constants = checker.pair_constants()
+    for start in range(0, len(claimed.classes), BATCH):
+        chosen = slice(start, min(start + BATCH, len(claimed.classes)))
+        best, behind = gaps(evaluate(network, rows_of(samples[chosen])))
+        radius, margin = claimed.radii[chosen], claimed.margins[chosen]
+        held = (radius > 0.0) | (margin > 0.0)
+        wrong = held & (best != claimed.classes[chosen])
+        needed = mul(radius[:, None], constants[best])
+        needed = np.where(radius[:, None] > 0.0, needed, 0.0)
+        short = (needed > behind).any(1) | (margin > behind.min(1))
+        for place in np.flatnonzero(wrong | (held & short)):
+            raise Refuted(
+                f"sample {start + place}: radius {radius[place]:.9g} and margin "
+                f"{margin[place]:.9g} are claimed, the margin proved is {behind[place].min():.9g}"
+            )
+    return int(np.count_nonzero(claimed.radii > 0.0))

@@ -1,0 +1,107 @@
+"""``check``: a proof file, a model and perhaps a data set, to a verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from . import file
+from .exact import CheckError
+from .importing import network_of
+from .positive import Refuted
+from .proof import Checker
+from .samples import check_samples
+from .wire import read as read_model
+
+MOST_MODEL_BYTES = 1 << 31
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer.
+
+    Parameters
+    ----------
+    status : "proved", "refuted" or "inconclusive".
+    why : what was proved, which inequality fails, or what kept it from being decided.
+    constant : the Lipschitz constant proved.
+    certified : samples whose radius was proved, None without data.
+    """
+
+    status: str
+    why: str
+    constant: Fraction | None = None
+    certified: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 proved, 1 refuted, 7 inconclusive."""
+        return {"proved": 0, "refuted": 1, "inconclusive": 7}[self.status]
+
+
+def check(proof: str | Path, model: str | Path, data: str | Path | None = None) -> Verdict:
+    """Check a proof file against the model, and the data set, that it is about."""
+    try:
+        return _check(Path(proof), Path(model), None if data is None else Path(data))
+    except Refuted as error:
+        return Verdict("refuted", str(error))
+    except CheckError as error:
+        return Verdict("inconclusive", str(error))
+    except (OSError, MemoryError, OverflowError) as error:
+        return Verdict("inconclusive", f"{type(error).__name__}: {error}")
+
+
+def _check(path: Path, model: Path, data: Path | None) -> Verdict:
+    proof = file.read(_content(path, file.MOST_BYTES))
+    content = _content(model, MOST_MODEL_BYTES)
+    if hashlib.sha256(content).hexdigest() != proof.model_sha256:
+        raise Refuted(f"{model.name} is not the model that the proof is about")
+    for name, expected in proof.beside.items():
+        if Path(name).name != name:
+            raise Refuted("the proof names a file outside the model's folder")
+        if hashlib.sha256(_content(model.parent / name, MOST_MODEL_BYTES)).hexdigest() != expected:
+            raise Refuted(f"{name} is not the file that the proof is about")
+    read = read_model(content, model.parent)
+    if not set(read.beside) <= set(proof.beside):
+        raise Refuted("the model reads a file that the proof does not name")
+    samples = proof.samples
+    network = network_of(read, None if samples is None else (samples.mean, samples.std))
+    checker = Checker(network)
+    checker.run(list(proof.claims))
+    if proof.value not in checker.known:
+        raise Refuted(f"the model has no value {proof.value!r}")
+    if checker.proved(proof.value) > proof.lipschitz:
+        raise Refuted(
+            f"the constant of {proof.value!r}: {float(proof.lipschitz):.12g} is claimed, "
+            f"{checker.known[proof.value]:.12g} is proved"
+        )
+    constant = f"‖f(x) − f(y)‖ ≤ {_up(proof.lipschitz)} ‖x − y‖ for {proof.value!r}"
+    if samples is None:
+        return Verdict("proved", constant, proof.lipschitz)
+    if data is None:
+        raise CheckError("the proof is also about a data set, which is not given")
+    if hashlib.sha256(_content(data, 1 << 34)).hexdigest() != samples.sha256:
+        raise Refuted(f"{data.name} is not the data that the proof is about")
+    certified = check_samples(checker, proof, data)
+    return Verdict(
+        "proved",
+        f"{constant}; {certified} of {len(samples.classes)} samples have a radius",
+        proof.lipschitz,
+        certified,
+    )
+
+
+def _up(value: Fraction) -> str:
+    near = float(value)
+    return f"{near if Fraction(near) >= value else math.nextafter(near, math.inf):.17g}"
+
+
+def _content(path: Path, most: int) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise CheckError(f"{path.name} is too large")
+    return content

@@ -1,0 +1,139 @@
+"""Integer products and sums against Python's integers and rationals."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lipcert.checker.exact import (
+    INNER,
+    CheckError,
+    Rows,
+    aligned,
+    digits,
+    lengths,
+    power,
+    product,
+    times,
+    weight,
+)
+
+
+def integers(shape, bits, seed):
+    generator = np.random.default_rng(seed)
+    sizes = generator.integers(1, bits, size=shape)
+    signs = generator.choice([-1, 1], size=shape)
+    values = [int(generator.integers(0, 2**62)) >> (62 - int(b)) for b in sizes.ravel()]
+    return signs * np.array(values, dtype=np.int64).reshape(shape)
+
+
+def whole(matrix):
+    return matrix.astype(object)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 56), st.integers(2, 56), st.integers(1, 40))
+def test_products_are_exact_within_their_units(seed, first_bits, second_bits, inner):
+    a = integers((5, inner), first_bits, seed)
+    b = integers((inner, 4), second_bits, seed + 1)
+    values, shift, units = product(a, b)
+    off = whole(a) @ whole(b) - whole(values) * 2**shift
+    assert abs(int(abs(off).max())) <= units * 2**shift
+    assert units == 0 or shift > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 54), st.integers(1, 60))
+def test_symmetric_products_are_the_plain_ones(seed, bits, inner):
+    a = integers((6, inner), bits, seed)
+    values, shift, units = product(a, a.T, symmetric=True, bits=60)
+    off = whole(a) @ whole(a).T - whole(values) * 2**shift
+    assert int(abs(off).max()) <= units * 2**shift
+    assert (values == values.T).all()
+
+
+def test_long_products_are_cut_where_float64_would_round():
+    a = np.full((1, 3 * INNER), (1 << 19) - 1, dtype=np.int64)
+    values, shift, units = product(a, a.T)
+    exact = 3 * INNER * ((1 << 19) - 1) ** 2
+    assert abs(exact - int(values[0, 0]) * 2**shift) <= units * 2**shift
+
+
+def test_room_is_left_for_a_larger_number():
+    a = np.ones((1, 1), dtype=np.int64)
+    _, shift, _ = product(a, a, room=1 << 100, bits=60)
+    assert (1 << 100) >> shift < 1 << 61
+
+
+@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=20))
+def test_digits_add_up(values):
+    parts = digits(np.array(values, dtype=np.int64))
+    again = sum(
+        int(1 << (20 * k)) * part.astype(np.int64).astype(object) for k, part in enumerate(parts)
+    )
+    assert [int(v) for v in again] == values
+    assert all(abs(part).max() <= 2**19 for part in parts)
+
+
+@given(
+    st.lists(st.floats(-1e30, 1e30, allow_nan=False), min_size=1, max_size=12),
+    st.integers(20, 56),
+)
+def test_weights_are_exact_or_within_their_radius(values, bits):
+    own = weight(np.array(values), bits)
+    off = [
+        Fraction(v) - int(m) * Fraction(2) ** own.exponent
+        for v, m in zip(values, own.mantissa, strict=True)
+    ]
+    assert sum(o * o for o in off) <= Fraction(own.radius) ** 2
+    assert max(abs(int(m)) for m in own.mantissa) <= 1 << bits
+
+
+def test_float32_weights_of_ordinary_range_are_exact():
+    values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    own = weight(values)
+    assert own.radius == 0.0
+    assert (np.ldexp(own.mantissa.astype(np.float64), own.exponent) == values).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    with pytest.raises(CheckError):
+        weight(np.array([1.0, value]))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 56), st.integers(2, 56))
+def test_elementwise_products(seed, first_bits, second_bits):
+    a, b = integers((7,), first_bits, seed), integers((7,), second_bits, seed + 1)
+    values, shift, units = times(a, b)
+    off = whole(a) * whole(b) - whole(values) * 2**shift
+    assert int(abs(off).max()) <= units * 2**shift
+
+
+@given(st.integers(0, 10**6), st.integers(-80, 80), st.integers(2, 56))
+def test_sums_of_rows(seed, apart, bits):
+    a, b = integers((3, 4), bits, seed), integers((3, 4), 50, seed + 1)
+    total = aligned(Rows(a, 0, np.zeros(3)), Rows(b, apart, np.zeros(3)))
+    exact = [[Fraction(int(v)) for v in row] for row in a]
+    for i, row in enumerate(b):
+        off = Fraction(0)
+        for j, v in enumerate(row):
+            true = exact[i][j] + int(v) * Fraction(2) ** apart
+            off += (true - int(total.mantissa[i, j]) * Fraction(2) ** total.exponent) ** 2
+        assert off <= Fraction(float(total.radius[i])) ** 2
+
+
+@given(st.lists(st.integers(-(2**56), 2**56), min_size=1, max_size=30), st.integers(-60, 60))
+def test_lengths_are_not_short(values, exponent):
+    found = lengths(np.array([values], dtype=np.int64), exponent)[0]
+    assert Fraction(float(found)) ** 2 >= sum(v * v for v in values) * Fraction(4) ** exponent
+
+
+def test_powers_round_upward():
+    assert power(1024) == np.inf
+    assert power(-2000) > 0.0
+    assert power(10) == 1024.0
