@@ -81,14 +81,17 @@ def sensitivities(
     form = fold(graph)
     memory = Memory() if memory is None else memory
     settings = replace(settings, starts=memory.starts)
-    context = BoundContext("l2", settings, progress, norms=memory.norms_of(moved))
+    needed = replace(settings, deadline=math.inf)
+    context = BoundContext("l2", needed, progress, norms=memory.norms_of(moved))
     memory.norms = context.norms
     memory.starts.next_run()
     for method in methods:
         METHODS.check_norm(method, "l2")
     forward = Forward(moved, input_set, context, Parts(), memory)
     progress("bounds of values and gradients", 0.0)
-    forward.run(PLAIN)  # the norms of layers come before all that the time may not suffice for
+    forward.run(PLAIN)
+    context.once(METHODS["autolip"], form)
+    context.settings = settings  # all that is needed is known: from here on time is limited
     forward.prefixes = prefixes(graph, form, methods, context)
     everything = frozenset(TIGHTENINGS) if head is not None else frozenset(TIGHTENINGS) - {"head"}
 
