@@ -1,4 +1,4 @@
-"""Train a small network privately, without clipping a gradient: about a minute on one core.
+"""Train a small network privately, without clipping a gradient: seconds on one core.
 
 python docs/examples/private_digits.py [STEPS]
 
