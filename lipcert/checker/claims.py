@@ -20,11 +20,12 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """‖Δ(target)‖ ≤ constant·‖Δx‖.
+    """‖Δ(target)‖ ≤ constant·‖Δx‖, or ≤ constant·‖Δ(source)‖ with all else held fixed.
 
     Parameters
     ----------
     target : a value of the network; ``pair`` picks the difference of two of its elements.
+    source : where the change begins, the input where it is None.
     constant : claimed.
     torus : sides of the torus that shows it, for a value that is a convolution of one other.
     columns : the signals that rows are pulled back to.
@@ -40,12 +41,14 @@ class Claim:
     columns: tuple[Column, ...] = ()
     stages: tuple[tuple[str, Integers, Integers], ...] = ()
     factor: Integers | None = None
+    source: str | None = None
 
     @property
     def what(self) -> str:
         """The claim in words."""
         pair = "" if self.pair is None else f" (outputs {self.pair[0]} and {self.pair[1]})"
-        return f"the constant {float(self.constant):.9g} of {self.target!r}{pair}"
+        start = "" if self.source is None else f" from {self.source!r}"
+        return f"the constant {float(self.constant):.9g} of {self.target!r}{pair}{start}"
 
 
 def up_ratio(value: Fraction) -> float:

@@ -44,7 +44,7 @@ def limits(importer: Importer, node: Node) -> tuple[float, float]:
     found = [node.attributes.get("min", -math.inf), node.attributes.get("max", math.inf)]
     for place in (1, 2):
         if len(node.inputs) > place and node.inputs[place]:
-            found[place - 1] = float(importer.float(node.inputs[place]))
+            found[place - 1] = float(importer.doubles(node.inputs[place]))
     return found[0], found[1]
 
 

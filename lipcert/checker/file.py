@@ -123,6 +123,7 @@ def _proof(content: dict[str, Any]) -> Proof:
 
 def _claim(content: dict[str, Any]) -> Claim:
     pair, torus, factor = content.get("pair"), content.get("torus"), content.get("factor")
+    source = content.get("source")
     return Claim(
         _text(content["target"]),
         rational(content["constant"]),
@@ -143,6 +144,7 @@ def _claim(content: dict[str, Any]) -> Claim:
         None
         if factor is None
         else triangle(array(factor["entries"], "<i8"), _whole(factor["side"])),
+        None if source is None else _text(source),
     )
 
 

@@ -84,7 +84,12 @@ def multiply(importer: Importer, node: Node) -> None:
 
 
 def scale(
-    importer: Importer, node: Node, array: References, factor: Weight, bias: Weight | None
+    importer: Importer,
+    node: Node,
+    array: References,
+    factor: Weight,
+    bias: Weight | None,
+    computed: tuple[int, float | None] = (0, None),
 ) -> None:
     """A signal times a constant, broadcast."""
     shape = np.broadcast_shapes(array.shape, factor.mantissa.shape)
@@ -92,7 +97,7 @@ def scale(
     flat = Weight(own.mantissa.reshape(-1), own.exponent, own.radius)
     wide = np.broadcast_to(array, shape)
     sources = [(s, (*maps, Scale(flat))) for s, maps in importer.network.gathers(wide)]
-    importer.affine(node, sources, shape, bias)
+    importer.affine(node, sources, shape, bias, computed)
 
 
 def negate(importer: Importer, node: Node) -> None:
@@ -105,14 +110,15 @@ def normalise(importer: Importer, node: Node) -> None:
     array = importer.signals[node.inputs[0]]
     if node.attributes.get("training_mode", 0) or len(node.outputs) > 1:
         raise CheckError("BatchNormalization in training mode is not covered")
-    gamma, beta, mean, variance = (importer.float(name) for name in node.inputs[1:5])
+    gamma, beta, mean, variance = (importer.doubles(name) for name in node.inputs[1:5])
     spreads = variance + float(np.float32(node.attributes.get("epsilon", 1e-5)))
     if not (spreads > 0.0).all():
         raise CheckError("BatchNormalization of a variance that is not positive")
     factor = gamma / np.sqrt(spreads)
     shift = beta - mean * factor
     off = np.abs(factor) * 2.0**-49
-    off_shift = (np.abs(beta) + np.abs(mean * factor)) * 2.0**-48
+    loud = (np.abs(beta) + np.abs(mean * factor)) * (1.0 + 2.0**-48)
+    off_shift = loud * 2.0**-48
     sides = (1, -1, *(1,) * (array.ndim - 2))
     scale(
         importer,
@@ -120,6 +126,7 @@ def normalise(importer: Importer, node: Node) -> None:
         array,
         loosened(weight(factor.reshape(sides)), off),
         spread(loosened(weight(shift.reshape(sides)), off_shift), array.shape),
+        (8, spread(weight(loud.reshape(sides)), array.shape).length),
     )
 
 

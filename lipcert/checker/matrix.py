@@ -84,15 +84,16 @@ class Matrices:
         rows: Rows,
         weights: Mapping[str, Any],
     ) -> dict[Key, Rows]:
-        """Rows on a value pulled back to the claim's signals."""
+        """Rows on a value pulled back to the claim's signals; what does not move drops out."""
         stops = {column.signal for column in claim.columns if not column.remainder}
+        moved = self.network.reached(claim.source or self.network.input)
         remainders = {column.signal for column in claim.columns if column.remainder}
         found: dict[Key, Rows] = {}
         waiting: dict[str, list[Rows]] = {value: [rows]}
         names = list(self.network.makers)
         first = True
         for name in reversed(names):
-            if name not in waiting:
+            if name not in waiting or name not in moved:
                 continue
             own = total(waiting.pop(name))
             if name in stops and not (first and name == value):
@@ -113,7 +114,7 @@ class Matrices:
                 for one in reversed(maps):
                     part = one.pull(part)
                 waiting.setdefault(source, []).append(part)
-        if self.network.input in waiting:
+        if self.network.input in waiting and self.network.input in moved:
             if self.network.input not in stops:
                 raise Refuted(f"{claim.what}: the input has no share")
             found[self.network.input, False] = total(waiting[self.network.input])
@@ -131,11 +132,15 @@ class Matrices:
                 if not isinstance(maker, Stage) or column.signal in weights:
                     raise Refuted(f"{claim.what}: {known!r} has no remainder to bound")
                 known = maker.source
-            if known not in self.known:
+            if claim.source is not None:
+                if known != claim.source:
+                    raise Refuted(f"{claim.what}: nothing is known of {known!r} from there")
+                size = 1.0
+            elif known in self.known:
+                size = self.known[known]
+            else:
                 raise Refuted(f"{claim.what}: nothing is known of {known!r} yet")
-            near = root(
-                mul(self.known[known], self.known[known], float(up_ratio(1 / column.share)))
-            )
+            near = root(mul(size, size, up_ratio(1 / column.share)))
             whole, place = dyadic_up(max(float(near), 1e-300))
             found[column.signal, column.remainder] = (
                 np.array([whole], dtype=np.int64),

@@ -128,6 +128,7 @@ def compute(importer: Importer, node: Node) -> None:
     """Products and quotients of constants, exactly but for a bounded remainder."""
     first, second = (importer.real(name) for name in node.inputs)
     out = node.outputs[0]
+    importer.network.computed = importer.network.computed or out
     if node.kind == "MatMul":
         importer.reals[out] = matrix_product(first, second)
         return

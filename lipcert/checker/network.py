@@ -27,10 +27,23 @@ MOST_SIZE = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """``Σ maps(source) + bias``: each summand is a source and the maps after it, in order."""
+    """``Σ maps(source) + bias``: each summand is a source and the maps after it, in order.
+
+    ``loudness`` bounds the l2 norm of the absolute values that the bias is made of, ``operations``
+    how many roundings make bias and coefficients, where a runtime computes them.
+    """
 
     summands: tuple[tuple[str, tuple[Map, ...]], ...]
     bias: Weight | None = None
+    operations: int = 0
+    computed_loudness: float | None = None
+
+    @property
+    def loudness(self) -> float:
+        """Of the bias as it stands, unless it is computed."""
+        if self.computed_loudness is not None:
+            return self.computed_loudness
+        return 0.0 if self.bias is None else self.bias.length
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +85,8 @@ class Network:
     input, input_shape : of one sample, the batch of one included.
     makers : what makes each value but the input.
     sizes : number of elements of each value.
+    logits : the value whose order decides the class; ``computed`` is the first of the model's
+        constants that the model computes itself.
     """
 
     input: str
@@ -81,6 +96,7 @@ class Network:
     output: str = ""
     output_count: int = 0
     logits: str = ""
+    computed: str = ""
     _starts: list[int] = field(default_factory=list)
     _names: list[str] = field(default_factory=list)
 
@@ -120,11 +136,26 @@ class Network:
         self.value(name, references.size, Affine(parts))
         return name
 
+    def reached(self, start: str) -> set[str]:
+        """The values that depend on one, itself among them."""
+        found = {start}
+        for name, maker in self.makers.items():
+            if any(source in found for source in sources(maker)):
+                found.add(name)
+        return found
+
     def stages(self) -> Iterator[tuple[str, Stage]]:
         """The nonlinearities in order."""
         for name, maker in self.makers.items():
             if isinstance(maker, Stage):
                 yield name, maker
+
+
+def sources(maker: Affine | Stage) -> tuple[str, ...]:
+    """The values that a maker reads."""
+    if isinstance(maker, Stage):
+        return (maker.source,)
+    return tuple(dict.fromkeys(source for source, _ in maker.summands))
 
 
 def affine_growth(maker: Affine, known: dict[str, float]) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
 from .claims import Claim, up_ratio
-from .exact import mul, root
+from .exact import add, mul, root
 from .maps import Convolution
 from .matrix import Matrices
 from .network import Affine, Network, Stage, affine_growth
@@ -25,11 +26,13 @@ class Checker:
     Parameters
     ----------
     known : proved so far, rounded upward.
+    claimed : constants of the logits from a value on, as claims proved them.
     exact : what claims proved, as they stated it; ``pairs`` of differences of logits.
     """
 
     network: Network
     known: dict[str, float] = field(default_factory=dict)
+    claimed: dict[str, float] = field(default_factory=dict)
     exact: dict[str, Fraction] = field(default_factory=dict)
     pairs: dict[tuple[int, int], Fraction] = field(default_factory=dict)
 
@@ -49,7 +52,9 @@ class Checker:
             self.known[name] = self._growth(maker)
             for claim in waiting.get(name, []):
                 self.check(claim)
-                if claim.pair is None:
+                if claim.source is not None:
+                    self._learn_suffix(claim)
+                elif claim.pair is None:
                     self._learn(name, claim.constant)
                 elif name == network.logits:
                     self.pairs[claim.pair] = claim.constant
@@ -58,6 +63,33 @@ class Checker:
         self.known[name] = min(self.known[name], up_ratio(constant))
         self.exact[name] = min(self.exact.get(name, constant), constant)
 
+    def _learn_suffix(self, claim: Claim) -> None:
+        if claim.target == self.network.logits and claim.pair is None and claim.source is not None:
+            constant = up_ratio(claim.constant)
+            self.claimed[claim.source] = min(self.claimed.get(claim.source, math.inf), constant)
+
+    @property
+    def suffixes(self) -> dict[str, float]:
+        """Bounds of ``‖Δlogits‖/‖Δvalue‖`` with all else held fixed, for every value.
+
+        What the readers of a value pass on adds up, unless a claim tells a smaller number.
+        """
+        network = self.network
+        found = dict.fromkeys(network.sizes, 0.0) | {network.logits: 1.0}
+        for name in reversed(list(network.makers)):
+            maker = network.makers[name]
+            found[name] = min(found[name], self.claimed.get(name, math.inf))
+            summands = maker.summands if isinstance(maker, Affine) else ((maker.source, ()),)
+            for source, maps in summands:
+                part = (
+                    found[name] if isinstance(maker, Affine) else mul(maker.constant, found[name])
+                )
+                for one in maps:
+                    part = mul(part, one.gain)
+                if found[name]:
+                    found[source] = float(add(found[source], part))
+        return found
+
     def _growth(self, maker: Affine | Stage) -> float:
         if isinstance(maker, Stage):
             return float(mul(maker.constant, self.known[maker.source]))
@@ -65,6 +97,8 @@ class Checker:
 
     def check(self, claim: Claim) -> None:
         """Raises Refuted unless the evidence shows the claim."""
+        if claim.source is not None and claim.source not in self.network.sizes:
+            raise Refuted(f"{claim.what}: the model has no such value")
         if claim.torus is not None:
             self._check_torus(claim)
             return

@@ -113,7 +113,7 @@ class Importer:
         value = node.attributes.get(attribute)
         return tuple(int(v) for v in value) if value is not None else None
 
-    def float(self, name: str) -> np.ndarray:
+    def doubles(self, name: str) -> np.ndarray:
         """A constant as exact float64."""
         if name not in self.file.constants:
             raise CheckError(f"{name!r} is no constant of the file")
@@ -122,14 +122,15 @@ class Importer:
     def affine(
         self,
         node: Node,
-        sources: list[tuple[str, tuple[Map, ...]]],
+        summands: list[tuple[str, tuple[Map, ...]]],
         shape: tuple[int, ...],
         bias: Weight | None = None,
+        computed: tuple[int, float | None] = (0, None),
     ) -> None:
         """A new value ``Σ maps(source) + bias``."""
         name = node.outputs[0]
-        flat = self.network.value(name, math.prod(shape), Affine(tuple(sources), bias))
-        self.signals[name] = flat.reshape(shape)
+        maker = Affine(tuple(summands), bias, *computed)
+        self.signals[name] = self.network.value(name, math.prod(shape), maker).reshape(shape)
 
     def stage(self, node: Node, array: References, maker: Stage) -> None:
         """A new value behind a nonlinearity of the same size."""
@@ -159,7 +160,8 @@ def normalisation(
     )
     wide = spread(own, shape)
     flat = Weight(wide.mantissa.reshape(-1), wide.exponent, wide.radius)
-    return Affine(((source, (Scale(flat),)),), spread(bias, shape))
+    shift = spread(bias, shape)
+    return Affine(((source, (Scale(flat),)),), shift, 6, shift.length)
 
 
 def float_of(own: Weight) -> float:

@@ -7,7 +7,7 @@ import zipfile
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 from .exact import CheckError, Integers, Rows, Weight, add, aligned, mul, power, root, up, weight
 from .maps import scaled, total
 from .network import Affine, Network, Stage
-from .positive import Refuted
 
-if TYPE_CHECKING:
-    from .file import Proof
-    from .proof import Checker
-
-BATCH = 64
 NAMES = ("x", "images", "X", "data", "x_test")
 """Names of the array of samples in an npz archive, tried in this order."""
 MOST_ELEMENTS = 1 << 30
@@ -66,31 +60,17 @@ def rows_of(samples: NDArray[Any]) -> Rows:
     return Rows(own.mantissa, own.exponent, np.full(len(samples), own.radius))
 
 
-def evaluate(network: Network, x: Rows) -> Rows:
-    """The logits of samples, each row's radius bounding what rounding left out."""
+def forward(network: Network, x: Rows) -> dict[str, Rows]:
+    """All values of samples up to the logits, each row's radius bounding what rounding left out."""
     values = {network.input: x}
-    last = {}
     for name, maker in network.makers.items():
-        for source in sources(maker):
-            last[source] = name
-    for name, maker in network.makers.items():
+        if network.logits in values:
+            break
         if isinstance(maker, Affine):
             values[name] = _affine(maker, values)
         else:
             values[name] = _stage(maker, values[maker.source])
-        if name == network.logits:
-            return values[name]
-        for source in sources(maker):
-            if last[source] == name:
-                del values[source]
-    return values[network.logits]
-
-
-def sources(maker: Affine | Stage) -> tuple[str, ...]:
-    """The values that a maker reads."""
-    if isinstance(maker, Stage):
-        return (maker.source,)
-    return tuple(dict.fromkeys(source for source, _ in maker.summands))
+    return values
 
 
 def _affine(maker: Affine, values: dict[str, Rows]) -> Rows:
@@ -189,31 +169,3 @@ def gaps(logits: Rows) -> tuple[Integers, NDArray[np.float64]]:
 def _below(value: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
     found: NDArray[np.float64] = np.maximum(value - size * 2.0**-50 - power(-1070), 0.0)
     return found
-
-
-def check_samples(checker: Checker, proof: Proof, path: Path) -> int:
-    """How many samples have a radius, once every claim about them holds.  Raises Refuted."""
-    claimed = proof.samples
-    assert claimed is not None
-    samples = read_samples(path)
-    network = checker.network
-    if samples.shape[1] != network.sizes[network.input]:
-        raise Refuted("the samples do not have the shape of the model's input")
-    if len(samples) < len(claimed.classes):
-        raise Refuted("the data set is shorter than the claims")
-    constants = checker.pair_constants()
-    for start in range(0, len(claimed.classes), BATCH):
-        chosen = slice(start, min(start + BATCH, len(claimed.classes)))
-        best, behind = gaps(evaluate(network, rows_of(samples[chosen])))
-        radius, margin = claimed.radii[chosen], claimed.margins[chosen]
-        held = (radius > 0.0) | (margin > 0.0)
-        wrong = held & (best != claimed.classes[chosen])
-        needed = mul(radius[:, None], constants[best])
-        needed = np.where(radius[:, None] > 0.0, needed, 0.0)
-        short = (needed > behind).any(1) | (margin > behind.min(1))
-        for place in np.flatnonzero(wrong | (held & short)):
-            raise Refuted(
-                f"sample {start + place}: radius {radius[place]:.9g} and margin "
-                f"{margin[place]:.9g} are claimed, the margin proved is {behind[place].min():.9g}"
-            )
-    return int(np.count_nonzero(claimed.radii > 0.0))

@@ -9,11 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from . import file
+from .certificates import check_samples
 from .exact import CheckError
 from .importing import network_of
 from .positive import Refuted
 from .proof import Checker
-from .samples import check_samples
 from .wire import read as read_model
 
 MOST_MODEL_BYTES = 1 << 31

@@ -16,7 +16,7 @@ from .exact import CheckError
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 9: "|b1", 10: "<f2", 11: "<f8"}
+TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 9: "|b1", 11: "<f8"}
 """Element types of TensorProto that are read."""
 MOST_NODES = 20_000
 MOST_ELEMENTS = 1 << 28
@@ -132,10 +132,7 @@ def tensor(data: memoryview, folder: Path | None) -> tuple[str, Array]:
         raw = b"".join(bytes(value) for value in parts.get(10, []))
     else:
         listed = _integers(parts.get(7 if code == 7 else 5, []))
-        if code == 10:
-            raw = np.array(listed, dtype="<u2").tobytes()
-        else:
-            raw = np.array(listed, dtype=kind).tobytes()
+        raw = np.array(listed, dtype=kind).tobytes()
     if len(raw) != count * kind.itemsize:
         raise CheckError(f"the tensor {name!r} does not have the values that its shape needs")
     return name, np.frombuffer(raw, dtype=kind).reshape(shape)

@@ -1,0 +1,67 @@
+"""Claims about samples: margins and radii, in real arithmetic or for any float32 evaluation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .exact import add, mul
+from .file import Proof
+from .float32 import Surroundings, rounding
+from .positive import Refuted
+from .proof import Checker
+from .samples import forward, gaps, read_samples, rows_of
+
+BATCH = 64
+ROOT_2 = math.sqrt(2.0) * (1.0 + 2.0**-50)
+
+Array = NDArray[np.float64]
+
+
+def judged(
+    checker: Checker, samples: NDArray[np.generic], semantics: str
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """Classes ``(N,)``, gaps ``(N, K)`` rounded downward, and what a radius r costs of each.
+
+    A class other than the largest stays behind for every input within r where
+    ``gap ≥ slope·r``; ``slope (N, K)`` is the constant of the difference of two logits and, for
+    float32, what rounding grows by, its part at the sample being taken off the gap.
+    """
+    network = checker.network
+    rows = rows_of(samples)
+    best, behind = gaps(forward(network, rows)[network.logits])
+    slope: Array = checker.pair_constants()[best]
+    if semantics == "float32":
+        a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes))
+        behind = np.maximum(np.nextafter(behind - mul(a, ROOT_2)[:, None], -np.inf), 0.0)
+        slope = add(slope, mul(b, ROOT_2)[:, None])
+    return best, behind, slope
+
+
+def check_samples(checker: Checker, proof: Proof, path: Path) -> int:
+    """How many samples have a radius, once every claim about them holds.  Raises Refuted."""
+    claimed = proof.samples
+    assert claimed is not None
+    samples = read_samples(path)
+    network = checker.network
+    if samples.shape[1] != network.sizes[network.input]:
+        raise Refuted("the samples do not have the shape of the model's input")
+    if len(samples) < len(claimed.classes):
+        raise Refuted("the data set is shorter than the claims")
+    for start in range(0, len(claimed.classes), BATCH):
+        chosen = slice(start, min(start + BATCH, len(claimed.classes)))
+        best, behind, slope = judged(checker, samples[chosen], proof.semantics)
+        radius, margin = claimed.radii[chosen], claimed.margins[chosen]
+        held = (radius > 0.0) | (margin > 0.0)
+        wrong = held & (best != claimed.classes[chosen])
+        needed = np.where(radius[:, None] > 0.0, mul(radius[:, None], slope), 0.0)
+        short = (needed > behind).any(1) | (margin > behind.min(1))
+        for place in np.flatnonzero(wrong | (held & short)):
+            raise Refuted(
+                f"sample {start + place}: radius {radius[place]:.9g} and margin "
+                f"{margin[place]:.9g} are claimed, the margin proved is {behind[place].min():.9g}"
+            )
+    return int(np.count_nonzero(claimed.radii > 0.0))
