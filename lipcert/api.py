@@ -162,6 +162,7 @@ def bound(
         spectral=spectral,
         device=str(settings.device),
         versions=versions(),
+        multipliers=next((c.multipliers for c in results.values() if c.multipliers), None),
     )
 
 

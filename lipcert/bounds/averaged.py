@@ -189,7 +189,7 @@ def _joint_norm(rows: dict[int, Rows], constants: dict[int, float], context: Bou
         size = float(frobenius_up(scaled[None]))
         errors.append(mul_up(size, size, gamma(part.matrix.shape[1] + 6)))
     stack = torch.stack(grams)
-    weights = _joint_weights(stack)
+    weights = joint_weights(stack)
     if weights is None:
         return math.inf
     total = (stack / weights[:, None, None]).sum(0)
@@ -203,7 +203,7 @@ def _joint_norm(rows: dict[int, Rows], constants: dict[int, float], context: Bou
     return add_up(mul_up(value, sqrt_up(add_up(*shares)), unit), remaining)
 
 
-def _joint_weights(stack: Tensor) -> Tensor | None:
+def joint_weights(stack: Tensor) -> Tensor | None:
     """Positive weights p that nearly minimise ``λmax(Σ G_k / p_k) Σ p``; None for a zero stack.
 
     Stationary where ``p_k² ∝ uᵀG_k u`` for the top eigenvector u.  Any weights give a bound, so

@@ -16,6 +16,7 @@ from torch import Tensor
 from lipcert.bounds.autolip import autolip_bound
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
+from lipcert.bounds.multipliers import multipliers_by_stage
 from lipcert.bounds.pairs import pairwise_table
 from lipcert.bounds.parts import part_of, without_dead_stages
 from lipcert.bounds.plan import Stretch, describe, plan
@@ -86,11 +87,16 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
         plain = context.once(averaged_bound, form)
         if plain.value < value:
             details += f"; that gives {value:.6g}, the averaged bound is smaller"
+    multipliers = None
+    if not any(stretch.boxed for stretch in stretches):
+        inside = scaled.problem.start if interior is None else interior
+        multipliers = multipliers_by_stage([part.form for part in parts], scaled, y, inside)
     return Constants(
         min(value, plain.value),
         plain.signals,
         lambda: _pairwise(proved, plain, context, boxed=stretches[-1].boxed),
         details,
+        multipliers=multipliers,
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lipcert.bounds.context import BoundContext
 from lipcert.conic.feasibility import distance_to_true, proven_multipliers
-from lipcert.conic.hkm import solve
+from lipcert.conic.hkm import Outcome, solve
 from lipcert.conic.iterates import Frame, Iterate
 from lipcert.conic.problem import ScaledProblem
 from lipcert.errors import SolverError
@@ -96,21 +96,10 @@ def _inverse_times(P0: Tensor, right: Tensor) -> Tensor | None:
 
 def _refined(scaled: ScaledProblem, near: Iterate, i: int, j: int, context: BoundContext) -> float:
     """A proven ρ of ``y_i − y_j``, in units of the scaled problem; infinite where none is found."""
-    block = scaled.problem.blocks[-1]
-    row = block.output[i : i + 1] - block.output[j : j + 1]
-    inverse = _inverse_times(block.linear_part(near.y), row.T)
-    if inverse is None or not bool(row.any()):
+    ended = solved_pair(scaled, near, i, j, context.settings.deadline)
+    if ended is None:
         return math.inf
-    size = HEADROOM * float(row @ inverse)
-    rounding = mul_up(2.0**-52, float(row.norm()) * (1.0 + 1e-14))
-    error = add_up(mul_up(2.0, block.output_error), rounding)
-    start = size * near.y
-    pair = scaled.with_scaled_output(row, error, start)
-    warm = Iterate(start, near.X, near.x)
-    try:
-        found = solve(pair, start=warm, tolerance=TOLERANCE, deadline=context.settings.deadline)
-    except ValueError:
-        return math.inf
+    pair, found = ended
     if found.ending == "interrupted":
         context.interrupted = True
     try:
@@ -118,3 +107,35 @@ def _refined(scaled: ScaledProblem, near: Iterate, i: int, j: int, context: Boun
     except SolverError:
         return math.inf
     return float(y[0])
+
+
+def solved_pair(
+    scaled: ScaledProblem,
+    near: Iterate,
+    i: int,
+    j: int,
+    deadline: float,
+    tolerance: float = TOLERANCE,
+) -> tuple[ScaledProblem, Outcome] | None:
+    """The problem of ``y_i − y_j``, and where the solver ended; None where it cannot start.
+
+    Parameters
+    ----------
+    near : an iterate of the whole output's problem, well inside.
+    tolerance : relative gap in ρ at which the solver ends.
+    """
+    block = scaled.problem.blocks[-1]
+    row = block.output[i : i + 1] - block.output[j : j + 1]
+    inverse = _inverse_times(block.linear_part(near.y), row.T)
+    if inverse is None or not bool(row.any()):
+        return None
+    size = HEADROOM * float(row @ inverse)
+    rounding = mul_up(2.0**-52, float(row.norm()) * (1.0 + 1e-14))
+    error = add_up(mul_up(2.0, block.output_error), rounding)
+    start = size * near.y
+    pair = scaled.with_scaled_output(row, error, start)
+    warm = Iterate(start, near.X, near.x)
+    try:
+        return pair, solve(pair, start=warm, tolerance=tolerance, deadline=deadline)
+    except ValueError:
+        return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 
 from lipcert.bounds.context import BoundContext
+from lipcert.bounds.multipliers import StageMultipliers
 from lipcert.bounds.obstacles import Obstacle
 from lipcert.display import Tabular
 from lipcert.errors import InputError
@@ -27,6 +29,7 @@ class Constants:
     pairwise : computes the ``(K, K)`` constants of the differences ``y_i − y_j``, zero diagonal.
     details : how the value came about, in a few words; empty where the method's name says it.
     exact : whether the value is the constant itself, up to its outward rounding.
+    multipliers : that a proof file can start from, by stage; None where there are none.
     """
 
     value: float
@@ -34,6 +37,7 @@ class Constants:
     pairwise: Callable[[], np.ndarray]
     details: str = ""
     exact: bool = False
+    multipliers: Mapping[str, StageMultipliers] | None = None
 
 
 Method = Callable[[SignalForm, BoundContext], Constants]
@@ -79,6 +83,32 @@ METHODS = MethodTable()
 
 
 @dataclass(frozen=True)
+class ProofFacts:
+    """What a proof file proves, and how.
+
+    Parameters
+    ----------
+    constant : proved, exactly as the file claims it.
+    method : "lipsdp" for one matrix inequality, "averaged" for claims value by value.
+    claims : their number; ``size`` of the file in bytes, ``sha256`` of it.
+    seconds : that making it took.
+    """
+
+    constant: Fraction
+    method: str
+    claims: int
+    size: int
+    sha256: str
+    seconds: float
+
+    @property
+    def value(self) -> float:
+        """The constant as float64, rounded upward."""
+        near = float(self.constant)
+        return near if Fraction(near) >= self.constant else math.nextafter(near, math.inf)
+
+
+@dataclass(frozen=True)
 class LipschitzBound(Tabular):
     """A proven upper bound of a model's Lipschitz constant, and a lower bound beside it.
 
@@ -93,6 +123,8 @@ class LipschitzBound(Tabular):
     exact : whether the bound is the constant itself, up to outward rounding.
     pairwise : K×K constants of the differences of two outputs, None unless asked for.
     seconds : wall-clock time.
+    proof : what the proof file holds that was made of it, None where none was asked for.
+    multipliers : that a proof file can start from, by stage.
     """
 
     value: float
@@ -112,6 +144,10 @@ class LipschitzBound(Tabular):
     spectral: str = "auto"
     device: str = "cpu"
     versions: dict[str, str] = field(default_factory=dict)
+    proof: ProofFacts | None = None
+    multipliers: Mapping[str, StageMultipliers] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def is_finite(self) -> bool:

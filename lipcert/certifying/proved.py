@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lipcert.api import bound, inspect
@@ -23,8 +23,8 @@ class Proved:
     layers: tuple[Layer, ...]
 
     def record(self) -> dict[str, Any]:
-        """In JSON's types, floats exactly."""
-        return asdict(self)
+        """In JSON's types, floats exactly; multipliers are left out."""
+        return asdict(replace(self, bound=replace(self.bound, multipliers=None)))
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Proved:
