@@ -34,6 +34,7 @@ ORDER = (
     ("certification",),
     ("inspection",),
     ("api",),
+    ("proof",),
     ("sensitivities",),
     ("certifying",),
     ("gating",),
