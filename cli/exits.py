@@ -1,8 +1,9 @@
 """Every way a run can end, its exit code, and what stderr is told.
 
-0 done; 1 a gate was not met; 2 usage, or input that cannot be read; 3 a model that is not
-supported or has no finite bound; 4 a solver or internal error; 5 nothing was evaluated; 6 a
-soundness violation; 130 interrupted.
+0 done; 1 a gate was not met, or a proof was refuted; 2 usage, or input that cannot be read; 3 a
+model that is not supported or has no finite bound; 4 a solver or internal error; 5 nothing was
+evaluated; 6 a soundness violation; 7 a proof could be neither confirmed nor refuted; 130
+interrupted.
 """
 
 from __future__ import annotations

@@ -26,6 +26,11 @@ COMMANDS = {
         "certify_command",
         "Certify predictions on a data set against perturbations.",
     ),
+    "check": Entry(
+        f"{__package__}.check_command",
+        "check_command",
+        "Check a proof file against its model, in exact arithmetic.",
+    ),
     "report": Entry(
         f"{__package__}.report_command",
         "report_command",
@@ -61,12 +66,13 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0    done
-  1    a gate was not met
+  1    a gate was not met, or a proof was refuted
   2    usage, or input that cannot be read
   3    unsupported model, or no finite bound
   4    solver or internal error
   5    nothing was evaluated
   6    soundness violation: please report it
+  7    a proof could be neither confirmed nor refuted
   130  interrupted
 
 Results go to stdout, everything else to stderr. Each option can also be set in the environment,

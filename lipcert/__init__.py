@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lipcert.certification.normalization import Normalization
     from lipcert.certification.result import Certificates
     from lipcert.certifying import certify
+    from lipcert.checker import Verdict, check
     from lipcert.errors import (
         InputError,
         LipcertError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lipcert.gating.gate import gate
     from lipcert.gating.result import GateResult
     from lipcert.inspection import Inspection
+    from lipcert.proof import ProofFile, prove
     from lipcert.sensitivities.analysis import sensitivity
     from lipcert.sensitivities.losses import parse_loss
     from lipcert.sensitivities.privacy import PrivacySettings
@@ -43,6 +45,10 @@ _HOMES = {
     "inspect": "lipcert.api",
     "bound": "lipcert.api",
     "certify": "lipcert.certifying",
+    "prove": "lipcert.proof",
+    "ProofFile": "lipcert.proof",
+    "check": "lipcert.checker",
+    "Verdict": "lipcert.checker",
     "LipschitzBound": "lipcert.bounds.result",
     "Obstacle": "lipcert.bounds.obstacles",
     "AttackSettings": "lipcert.certification.attack",
@@ -78,19 +84,23 @@ __all__ = [
     "NothingEvaluatedError",
     "Obstacle",
     "PrivacySettings",
+    "ProofFile",
     "Sensitivities",
     "SensitivityTracker",
     "SolverError",
     "SoundnessError",
     "UnboundedError",
     "UnsupportedError",
+    "Verdict",
     "WorkerError",
     "bound",
     "certify",
+    "check",
     "gate",
     "inspect",
     "load",
     "parse_loss",
+    "prove",
     "sensitivity",
 ]
 

@@ -20,7 +20,8 @@ import lipcert.reports.sarif
 import lipcert.reports.sensitivity_json
 import lipcert.reports.sensitivity_markdown
 import lipcert.reports.sensitivity_text
-import lipcert.reports.text  # noqa: F401
+import lipcert.reports.text
+import lipcert.reports.verdict  # noqa: F401
 from lipcert.reports.formats import FORMATS, Format, formats_of, render
 
 __all__ = ["FORMATS", "Format", "formats_of", "render"]

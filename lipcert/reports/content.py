@@ -30,6 +30,8 @@ Fact = tuple[str, str, str]
 """A label, a value, and a remark."""
 
 YES = "✓"
+MATCHES = 1e-6
+"""Relative difference up to which a proof file is said to prove the bound itself."""
 
 
 def model_summary(inspection: Inspection) -> str:
@@ -115,7 +117,18 @@ def bound_facts(bound: LipschitzBound) -> Iterator[Fact]:
         yield "proven upper bound", at_most(bound.value, HEADLINE), remark
     elif bound.obstacle:
         yield from obstacle_facts(bound.obstacle)
+    yield from proof_facts(bound)
     yield from lower_facts(bound)
+
+
+def proof_facts(bound: LipschitzBound) -> Iterator[Fact]:
+    """What the proof file proves, where one was made."""
+    proof = bound.proof
+    if proof is not None:
+        remark = f"{proof.method}, {plural(proof.claims, 'claim')}, {proof.size:,} bytes"
+        if proof.value > bound.value * (1.0 + MATCHES):
+            remark += "; the checker does not cover the way to the bound above"
+        yield "in the proof file", at_most(proof.value, HEADLINE), remark
 
 
 def lower_facts(bound: LipschitzBound) -> Iterator[Fact]:

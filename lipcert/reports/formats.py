@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lipcert.bounds.result import LipschitzBound
     from lipcert.certification.result import Certificates
+    from lipcert.checker import Verdict
     from lipcert.gating.comparison import Comparison
     from lipcert.gating.result import GateResult
     from lipcert.inspection import Inspection
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         | Comparison
         | Record
         | SensitivityRecord
+        | Verdict
     )
     Renderer: TypeAlias = Callable[[Any], str | RenderableType]
 

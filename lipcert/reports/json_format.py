@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from lipcert.reports.formats import renders
 
 if TYPE_CHECKING:
-    from lipcert.bounds.result import LipschitzBound
+    from lipcert.bounds.result import LipschitzBound, ProofFacts
     from lipcert.inspection import Inspection, Layer
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -41,10 +41,25 @@ def bound_object(bound: LipschitzBound) -> dict[str, Json]:
             "exact": bound.exact,
             "obstacle": bound.obstacle and dataclasses.asdict(bound.obstacle),
             "pairwise": bound.pairwise,
+            "proof": bound.proof and proof_object(bound.proof),
             "spectral": bound.spectral,
             "device": bound.device,
             "seconds": bound.seconds,
             "versions": bound.versions,
+        }
+    )
+
+
+def proof_object(proof: ProofFacts) -> dict[str, Json]:
+    """What a proof file proves; nothing in it depends on where the file is."""
+    return plain_object(
+        {
+            "constant": str(proof.constant),
+            "value": proof.value,
+            "method": proof.method,
+            "claims": proof.claims,
+            "bytes": proof.size,
+            "sha256": proof.sha256,
         }
     )
 

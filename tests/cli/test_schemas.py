@@ -19,6 +19,7 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
     [
         ("inspect", []),
         ("bound", []),
+        ("bound", ["--proof", "mlp.proof"]),
         ("bound", ["--pairwise", "--norm", "linf"]),
         ("certify", ["data.npz", "--eps", "0.5", "--normalize", "mean=0,std=1"]),
         ("certify", ["data.npz", "--input-range", "-9,9"]),
