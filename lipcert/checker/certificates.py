@@ -22,11 +22,11 @@ Array = NDArray[np.float64]
 
 
 def judged(
-    checker: Checker, samples: NDArray[np.generic], semantics: str
+    checker: Checker, samples: NDArray[np.generic], semantics: str, reach: Array
 ) -> tuple[NDArray[np.int64], Array, Array]:
     """Classes ``(N,)``, gaps ``(N, K)`` rounded downward, and what a radius r costs of each.
 
-    A class other than the largest stays behind for every input within r where
+    A class other than the largest stays behind for every input within ``r ≤ reach`` where
     ``gap ≥ slope·r``; ``slope (N, K)`` is the constant of the difference of two logits and, for
     float32, what rounding grows by, its part at the sample being taken off the gap.
     """
@@ -35,7 +35,7 @@ def judged(
     best, behind = gaps(forward(network, rows)[network.logits])
     slope: Array = checker.pair_constants()[best]
     if semantics == "float32":
-        a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes))
+        a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes), reach)
         behind = np.maximum(np.nextafter(behind - mul(a, ROOT_2)[:, None], -np.inf), 0.0)
         slope = add(slope, mul(b, ROOT_2)[:, None])
     return best, behind, slope
@@ -53,8 +53,8 @@ def check_samples(checker: Checker, proof: Proof, path: Path) -> int:
         raise Refuted("the data set is shorter than the claims")
     for start in range(0, len(claimed.classes), BATCH):
         chosen = slice(start, min(start + BATCH, len(claimed.classes)))
-        best, behind, slope = judged(checker, samples[chosen], proof.semantics)
         radius, margin = claimed.radii[chosen], claimed.margins[chosen]
+        best, behind, slope = judged(checker, samples[chosen], proof.semantics, radius)
         held = (radius > 0.0) | (margin > 0.0)
         wrong = held & (best != claimed.classes[chosen])
         needed = np.where(radius[:, None] > 0.0, mul(radius[:, None], slope), 0.0)

@@ -48,12 +48,12 @@ class Gather:
         """Each row times the map's matrix."""
         flat = rows.mantissa.reshape(len(rows.mantissa), -1)
         total = np.zeros((len(flat), self.in_size), dtype=np.int64)
-        for places in self._apart:
+        for places in self.apart:
             total[:, self.index[places]] += flat[:, places]
         return Rows(total, rows.exponent, mul(rows.radius, self.gain))
 
     @cached_property
-    def _apart(self) -> list[Indices]:
+    def apart(self) -> list[Indices]:
         """Places of y in groups, in each of which no element of x is read twice."""
         used = np.flatnonzero(self.index >= 0)
         order = used[np.argsort(self.index[used], kind="stable")]

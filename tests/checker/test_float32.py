@@ -46,7 +46,7 @@ def test_any_order_of_summation_is_covered(seed, scale, tmp_path):
     rows = rows_of(x)
     logits = forward(network, rows)[network.logits]
     true = np.ldexp(logits.mantissa[0].astype(float), logits.exponent)
-    a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes))
+    a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes), np.zeros(1))
     assert b[0] > 0.0
     w1, b1, w2, b2 = (p.detach().numpy() for p in module.parameters())
     worst = 0.0
@@ -68,6 +68,6 @@ def test_bias_that_swallows_bits_is_told(tmp_path):
     checker = Checker(network)
     checker.run([])
     rows = rows_of(np.array([[1.0]]))
-    a, _ = rounding(network, rows, Surroundings(checker.known, checker.suffixes))
+    a, _ = rounding(network, rows, Surroundings(checker.known, checker.suffixes), np.zeros(1))
     assert a[0] > 1.0
     assert float(module(torch.ones(1, 1))) == 0.0
