@@ -157,12 +157,12 @@ def rows_claim(prover: Prover, value: str, *, averaged: bool) -> Claim | None:
         for (signal, remainder), share in zip(weighted, shares, strict=True)
     )
     claim = replace(plain, columns=columns)
-    return prover.settle(
-        lambda slack: (
-            replace(claim, constant=Fraction(size * (1.0 + slack))) if size > 0.0 else None
-        ),
-        only_below=prover.known[value],
-    )
+
+    def at(slack: float) -> Claim | None:
+        constant = size * (1.0 + slack)
+        return replace(claim, constant=Fraction(constant)) if 0.0 < constant < math.inf else None
+
+    return prover.settle(at, only_below=prover.known[value])
 
 
 def size_of(prover: Prover, key: Key) -> float:

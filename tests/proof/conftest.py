@@ -146,3 +146,9 @@ def small(tmp_path: Path) -> Callable[[str], Path]:
         return net.save(tmp_path / f"{kind}.onnx")
 
     return build
+
+
+@pytest.fixture
+def builder() -> type[Builder]:
+    """Makes other models."""
+    return Builder

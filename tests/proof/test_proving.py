@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,26 @@ def test_sample_models(name: str, tmp_path: Path) -> None:
     (tmp_path / "p").write_bytes(made.content)
     assert lipcert.check(tmp_path / "p", model).status == "proved"
     assert made.facts.value <= bound.value * (1.0 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    "scales", [(1e30, 1e-30), (1e-30, 1e30), (1e-5, 1.0), (1e30, 1e8), (0.0, 1.0)]
+)
+def test_scales_far_from_one(scales: tuple[float, float], builder: Any, tmp_path: Path) -> None:
+    net = builder(5, (6,))
+    net.dense(6, 9)
+    net.add("Relu")
+    net.dense(9, 4)
+    for name, scale in zip(("w0", "w2"), scales, strict=True):
+        net.weights[name] = (net.weights[name].astype(float) * scale).astype(np.float32)
+    model = net.save(tmp_path / "net.onnx")
+    bound = lipcert.bound(model, lower_seconds=0.2)
+    made = prove(model, bound)
+    (tmp_path / "p").write_bytes(made.content)
+    assert check(tmp_path / "p", model).status == "proved"
+    assert bound.lower <= made.facts.value
+    best = lipcert.bound(model, method="averaged", lower_seconds=0.0).value
+    assert made.facts.value <= best * (1.0 + 1e-6) + 1e-300
 
 
 def test_a_constant_a_little_smaller_is_refuted(small: Small, tmp_path: Path) -> None:
