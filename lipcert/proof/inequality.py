@@ -20,7 +20,7 @@ from lipcert.bounds.plan import EFFICIENCY, ITERATIONS, product_rate
 from lipcert.checker.claims import Claim
 from lipcert.checker.maps import identity
 from lipcert.checker.matrix import Key
-from lipcert.checker.network import Network, Stage
+from lipcert.checker.network import Affine, Network, Stage
 from lipcert.conic.hkm import Outcome, solve
 from lipcert.conic.problem import Block, Problem, ScaledProblem
 from lipcert.conic.rows import Piece, PieceRows
@@ -34,6 +34,10 @@ MOST_ELEMENTS = 1 << 25
 """Most elements in its rows."""
 FREE_WORK = 2e10
 """Floating-point operations that are never too many."""
+MOST_RANK = 1500
+"""Side up to which the rank of the rows on the input is found."""
+RANK_TOLERANCE = 1e-13
+"""Singular values of the rows on the input, relative to the largest, below which none counts."""
 TOLERANCE = 1e-7
 """Relative gap in ρ at which the solver ends."""
 
@@ -58,10 +62,21 @@ def fits(network: Network, target: str) -> bool:
 def solvable(network: Network, target: str, seconds: float) -> bool:
     """Whether an inequality that fits can be solved in so many seconds."""
     neurons = sum(network.sizes[name] for name in _stages_before(network, target))
-    entry = min(network.sizes[network.input], neurons + network.sizes[target])
+    entry = min(network.sizes[network.input], _readers(network, target))
     side = float(neurons + entry)
     work = ITERATIONS * (9.0 * side**3 + 14.0 * side * neurons * (entry + neurons / 2.0))
     return work <= FREE_WORK or work <= seconds * EFFICIENCY * product_rate(torch.device("cpu"))
+
+
+def _readers(network: Network, target: str) -> int:
+    """Elements of the values that are made of the input directly, about the rank of all rows."""
+    used = ancestors(network, target)
+    return sum(
+        network.sizes[name]
+        for name in used
+        if isinstance(maker := network.makers.get(name), Affine)
+        and any(source == network.input for source, _ in maker.summands)
+    )
 
 
 def _stages_before(network: Network, target: str) -> list[str]:
@@ -101,10 +116,15 @@ def rows_of(prover: Prover, target: str) -> Rows:
 
 
 def _fewer(rows: Floats) -> Floats:
-    """Rows with the same Gram matrix and no more columns than rows."""
-    if rows.shape[0] >= rows.shape[1]:
+    """Rows with about the same Gram matrix and as many columns as their rank.
+
+    All rows read the input through the first layers, whose rank is often less than its size.
+    """
+    if not np.isfinite(rows).all() or min(rows.shape) > MOST_RANK:
         return rows
-    found: Floats = np.asarray(np.linalg.qr(rows.T, mode="r")).T
+    left, sizes, _ = np.linalg.svd(rows, full_matrices=False)
+    rank = max(1, int((sizes > RANK_TOLERANCE * sizes[0]).sum()))
+    found: Floats = left[:, :rank] * sizes[:rank]
     return found
 
 
