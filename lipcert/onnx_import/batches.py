@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from lipcert.errors import LipcertError, UnsupportedError
 from lipcert.graph import Graph
 from lipcert.nonlinear import Extremes, MaxMin
+from lipcert.onnx_import.room import MAX_SIGNAL
 from lipcert.onnx_import.signature import Signature
 
 REMEDY = "export with a batch size of 1 or a dynamic batch"
@@ -34,6 +36,9 @@ def check_batch_is_carried(
     place = f"{graph.name}, input {signature.name!r}"
     finding = f"has a fixed batch of {signature.batch} whose samples are mixed"
     whole_shape = (signature.batch, *signature.shape[1:])
+    largest = max(math.prod(shape) for shape in (whole_shape[1:], *(n.shape for n in graph.nodes)))
+    if signature.batch * largest > MAX_SIGNAL:
+        raise UnsupportedError(place, f"has a fixed batch of {signature.batch}", REMEDY)
     try:
         whole = build(Signature(signature.name, whole_shape, False, 1))
     except LipcertError as error:

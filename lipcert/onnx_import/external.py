@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 import stat
+from collections import Counter
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
 from lipcert.errors import InputError
+
+SPARE_BYTES = 1 << 28
+"""What a data file may hold, or tensors that share it may ask for, beyond twice the other."""
 
 
 def read_external(model: onnx.ModelProto, path: Path, digest: hashlib._Hash) -> None:
@@ -20,6 +24,7 @@ def read_external(model: onnx.ModelProto, path: Path, digest: hashlib._Hash) -> 
     range that the file does not hold.
     """
     files: dict[str, bytes] = {}
+    needed = _needed(model.graph, path.name)
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -27,7 +32,7 @@ def read_external(model: onnx.ModelProto, path: Path, digest: hashlib._Hash) -> 
         location = entries.get("location", "")
         place = f"{path.name}, external data of {tensor.name!r}"
         if location not in files:
-            files[location] = _read(path.parent, location, place)
+            files[location] = _read(path.parent, location, place, needed[location])
             digest.update(files[location])
         content = files[location]
         offset, length = _range(entries, len(content), place)
@@ -50,7 +55,20 @@ def _tensors(graph: onnx.GraphProto) -> list[TensorProto]:
     return found
 
 
-def _read(folder: Path, location: str, place: str) -> bytes:
+def _needed(graph: onnx.GraphProto, name: str) -> Counter[str]:
+    """Bytes that tensors take from each file by their shapes."""
+    found: Counter[str] = Counter()
+    for tensor in _tensors(graph):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            entries = {entry.key: entry.value for entry in tensor.external_data}
+            place = f"{name}, external data of {tensor.name!r}"
+            size = _byte_size(tensor, place)
+            found[entries.get("location", "")] += math.prod(tensor.dims) if size is None else size
+    return found
+
+
+def _read(folder: Path, location: str, place: str, needed: int) -> bytes:
+    """The bytes of a plain file below ``folder`` from which so many bytes are needed."""
     remedy = "keep the data file in the model's own folder and name it by its file name"
     parts = Path(location).parts
     if not parts or "\0" in location or Path(location).is_absolute() or ".." in parts:
@@ -70,6 +88,12 @@ def _read(folder: Path, location: str, place: str) -> bytes:
             raise InputError(place, f"is behind a link ({location!r})", remedy)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         raise InputError(place, f"is not a plain file of one name ({location!r})", remedy)
+    if status.st_size > 2 * needed + SPARE_BYTES:
+        finding = f"is in a file of {status.st_size} bytes, of which the model needs {needed}"
+        raise InputError(place, finding, "export the model again")
+    if needed > 2 * status.st_size + SPARE_BYTES:
+        finding = f"is in a file of {status.st_size} bytes, where the model needs {needed}"
+        raise InputError(place, finding, "the data file is truncated or belongs to another model")
     return target.read_bytes()
 
 

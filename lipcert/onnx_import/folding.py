@@ -14,7 +14,8 @@ from lipcert.graph import Rearrangement
 from lipcert.onnx_import.attributes import Attributes
 from lipcert.onnx_import.constants import AnyArray, Constant
 from lipcert.onnx_import.growth import expected_size
-from lipcert.onnx_import.scope import MAX_ELEMENTS, Scope
+from lipcert.onnx_import.indexed import INDEXED
+from lipcert.onnx_import.scope import Scope
 from lipcert.onnx_import.tensors import as_constant, read_tensor
 from lipcert.registry import Registry
 from lipcert.rounding import UNIT_ROUNDOFF
@@ -56,13 +57,20 @@ UNTOUCHED = frozenset({"ConstantOfShape", "EyeLike", "Shape", "Size"})
 """Operators whose result does not depend on the values of a real operand."""
 
 
-def fold(node: NodeProto, scope: Scope) -> list[Constant]:
-    """The node's outputs as constants.  Raises UnsupportedError where rounding is not bounded."""
+def fold(node: NodeProto, scope: Scope, *, signal: bool = False) -> list[Constant]:
+    """The node's outputs as constants, or as positions of a signal's elements.
+
+    Raises UnsupportedError where rounding is not bounded, and for results of absurd size.
+    """
     operands = [scope.constants[name] if name else Constant(np.zeros(0)) for name in node.input]
     present = [operand for name, operand in zip(node.input, operands, strict=True) if name]
     if node.op_type == "Constant":
         return [_literal(node, scope)]
-    scope.allow(expected_size(node, operands), "a constant", MAX_ELEMENTS)
+    expected = expected_size(node, operands)
+    if signal:
+        scope.allow(expected, "a tensor")
+    else:
+        scope.allow_constant(expected)
     real = any(operand.is_float for operand in present)
     if node.op_type in FOLDERS and real:
         with np.errstate(all="ignore"):
@@ -149,6 +157,8 @@ def _mover(node: NodeProto, operands: list[Constant], scope: Scope, output: int)
 
 
 def _run(node: NodeProto, values: list[AnyArray], scope: Scope) -> list[AnyArray]:
+    if node.op_type in INDEXED:
+        return [INDEXED[node.op_type](node, values, scope)]
     names = [f"i{k}" if name else "" for k, name in enumerate(node.input)]
     copy = NodeProto()
     copy.CopyFrom(node)

@@ -11,8 +11,8 @@ from lipcert.errors import InputError
 Key = tuple[str, str, str]
 """Domain, name and overload of an operator or function."""
 
-MAX_NODES = 1_000_000
-"""Nodes that a model may have once its functions are written out."""
+MAX_NODES = 50_000
+"""Nodes that a model may have once its functions are written out: each takes about 0.1 ms."""
 
 
 def inline_functions(model: ModelProto, name: str) -> ModelProto:

@@ -19,7 +19,7 @@ from lipcert.onnx_import.batches import check_batch_is_carried
 from lipcert.onnx_import.constants import Constant, NotFiniteError
 from lipcert.onnx_import.external import read_external
 from lipcert.onnx_import.folding import fold
-from lipcert.onnx_import.functions import inline_functions
+from lipcert.onnx_import.functions import MAX_NODES, inline_functions
 from lipcert.onnx_import.initialisers import read_initialisers, uses_narrow_types
 from lipcert.onnx_import.order import needed_in_order
 from lipcert.onnx_import.pairing import pair_extrema
@@ -36,6 +36,11 @@ from lipcert.onnx_import.signature import (
     single_output,
 )
 from lipcert.operators import Indexing, Shape
+
+MAX_FILE = (1 << 31) - 1
+"""Bytes of the largest message of protocol buffers."""
+LONGEST_NAME = 100_000
+"""Characters of the longest name of a node, a value or an attribute."""
 
 
 def load_graph(
@@ -78,6 +83,9 @@ def read_model_bytes(path: Path) -> bytes:
             raise InputError(str(path), "no such file", "check the path of the model")
         if not path.is_file():
             raise InputError(str(path), "is not a regular file", "name an .onnx file")
+        if path.stat().st_size > MAX_FILE:
+            finding = f"holds {path.stat().st_size} bytes, above the {MAX_FILE} of an ONNX file"
+            raise InputError(str(path), finding, "export it with external data")
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -98,8 +106,12 @@ def parse_model(content: bytes, name: str) -> ModelProto:
         ) from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise InputError(name, "holds no ONNX graph", "name an .onnx file")
+    count = len(model.graph.node)
+    if count > MAX_NODES:
+        raise InputError(name, f"has {count} nodes, above {MAX_NODES}", "export a smaller model")
     if not all(_is_text(item) for item in _names(model.graph)):
-        raise InputError(name, "has names that are not text", "export the model again")
+        finding = f"has names that are not text, or longer than {LONGEST_NAME} characters"
+        raise InputError(name, finding, "export the model again")
     return inline_functions(model, name)
 
 
@@ -113,7 +125,9 @@ def _names(graph: GraphProto) -> Iterator[object]:
 
 
 def _is_text(name: object) -> bool:
-    return isinstance(name, str) and not any("\ud800" <= letter <= "\udfff" for letter in name)
+    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+        return False
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def build_graph(

@@ -15,6 +15,7 @@ from lipcert.graph import Affine, Node, Operation, Total
 from lipcert.nonlinear import Nonlinearity
 from lipcert.onnx_import.constants import NONE, Constant, traced
 from lipcert.onnx_import.rearranged import key_of
+from lipcert.onnx_import.room import MAX_ELEMENTS, MAX_SIGNAL, SHARED_SIZE, Room
 from lipcert.operators import (
     Indexing,
     LinearOperator,
@@ -29,18 +30,6 @@ Positions = NDArray[np.int64]
 
 CHECK = "check the model with onnx.checker"
 """The remedy for a node that is not what its operator allows."""
-
-MAX_ELEMENTS = 1 << 28
-"""Largest constant that a model may hold: 2 GiB of float64."""
-
-GROWTH, MORE_CONSTANTS = 16, 1 << 24
-"""All constants that a model computes may hold this many times its own, and this many more."""
-
-MAX_SIGNAL = 1 << 26
-"""Largest signal for one sample: its index maps take 8 bytes an element."""
-
-SHARED_SIZE = 64
-"""Constants up to this many elements are compared by value when nodes are compared."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ class Scope:
     merged: set[str] = field(default_factory=set)
     readers: dict[str, int] = field(default_factory=dict)
     _fresh: int = 0
-    _room: int | None = None
+    _room: Room | None = None
     _own: set[str] = field(default_factory=set)
     _met: dict[tuple[object, ...], NodeProto] = field(default_factory=dict)
     _rearranged: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -185,14 +174,23 @@ class Scope:
             finding = f"asks for {what} of {float(elements):.3g} elements"
             raise self.refuse(finding, "export a smaller model")
 
+    @property
+    def room(self) -> Room:
+        """What computed constants and index maps may still take."""
+        if self._room is None:
+            self._room = Room.beside(held.value.size for held in self.constants.values())
+        return self._room
+
+    def allow_constant(self, elements: float) -> None:
+        """Refuse a constant that is too large, alone or with all computed before."""
+        self.allow(elements, "a constant", MAX_ELEMENTS)
+        if elements > self.room.constants:
+            raise self.refuse("asks for too many computed constants", "fold them when exporting")
+
     def define(self, name: str, constant: Constant) -> None:
         """Enter a computed constant; all of them together must stay within bounds."""
-        if self._room is None:
-            held = sum(constant.value.size for constant in self.constants.values())
-            self._room = MORE_CONSTANTS + GROWTH * held
-        self._room -= constant.value.size
-        if self._room < 0:
-            raise self.refuse("asks for too many computed constants", "fold them when exporting")
+        self.allow_constant(constant.value.size)
+        self.room.constants -= constant.value.size
         self.constants[name] = constant
 
     # --- writing -------------------------------------------------------------------------------
@@ -280,6 +278,8 @@ class Scope:
 
     def rearrange(self, index: Positions, source: str, output: str | None = None) -> str:
         """Append a map that moves elements: flat input positions, −1 for zero."""
+        if not self.room.moves(index.size):
+            raise self.refuse("moves too many elements about", "export a smaller model")
         table = torch.from_numpy(np.require(index, np.int64, ["C", "W"]))
         return self.linear(Indexing(table, self.shape(source)), source, output)
 

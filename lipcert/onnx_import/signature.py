@@ -9,7 +9,7 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from lipcert.errors import InputError, UnsupportedError
-from lipcert.onnx_import.scope import MAX_SIGNAL
+from lipcert.onnx_import.room import MAX_SIGNAL
 from lipcert.operators import Shape
 
 STANDARD_DOMAINS = ("", "ai.onnx")

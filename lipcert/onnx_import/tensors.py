@@ -9,7 +9,7 @@ from onnx import TensorProto, numpy_helper
 
 from lipcert.errors import InputError
 from lipcert.onnx_import.constants import AnyArray, Constant
-from lipcert.onnx_import.scope import MAX_ELEMENTS
+from lipcert.onnx_import.room import MAX_ELEMENTS
 
 
 def read_tensor(tensor: TensorProto, place: str, sources: tuple[str, ...]) -> Constant:

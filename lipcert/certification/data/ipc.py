@@ -47,7 +47,10 @@ def indexed(path: Path) -> Stream:
     """
     ipc = imported("pyarrow.ipc", path.name)
     with damage_told(path.name, "Arrow"), _mapped(path) as source:
-        schema = ipc.read_schema(ipc.read_message(source))
+        first = ipc.read_message(source)
+        if first.type != "schema":  # Arrow itself reads past the end of other messages
+            raise InputError(path.name, "does not begin with a schema: it is damaged", _AGAIN)
+        schema = ipc.read_schema(first)
         offsets: list[int] = []
         rows: list[int] = []
         while True:

@@ -87,7 +87,7 @@ def _by_reference(node: NodeProto, scope: Scope) -> None:
     copy = NodeProto()
     copy.CopyFrom(node)
     copy.input[0] = numbered
-    moved = np.asarray(fold(copy, scope)[0].value, dtype=np.int64)
+    moved = np.asarray(fold(copy, scope, signal=True)[0].value, dtype=np.int64)
     del scope.constants[numbered]
     scope.rearrange(moved - 1, node.input[0], node.output[0])
 

@@ -235,6 +235,15 @@ def test_cut_short(saved, sentence, part):
     assert sentence(path).startswith("data-00000-of-00001.arrow: ")
 
 
+def test_a_stream_without_its_schema(saved, sentence):
+    """Arrow reads past the end of a batch that is taken for a schema."""
+    path = saved(arrays())
+    file = path / "data-00000-of-00001.arrow"
+    content = file.read_bytes()
+    file.write_bytes(content[8 + int.from_bytes(content[4:8], "little") :])
+    assert "does not begin with a schema" in sentence(path)
+
+
 def test_forged_offsets_are_told(saved, tmp_path):
     """Offsets of lists beyond the values must not be followed."""
     path = saved(arrays(), batch=14)
