@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST = 600
+"""Characters of a place, a finding or a remedy that are told."""
+
 
 class LipcertError(Exception):
     """Base of every error meant for the user.
@@ -11,6 +14,9 @@ class LipcertError(Exception):
     place : where it happened: a file, a node, an option.
     finding : what is wrong there, as a statement.
     remedy : what to do about it; empty when nothing can be done.
+
+    ``str`` gives one line that can be printed, whatever names a file holds: line breaks are spaces,
+    other control characters are escaped, and the middle of what is too long is left out.
     """
 
     exit_code = 4
@@ -22,8 +28,19 @@ class LipcertError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        sentence = f"{self.place}: {self.finding}" if self.place else self.finding
-        return f"{sentence}; {self.remedy}" if self.remedy else sentence
+        place, finding, remedy = map(_told, (self.place, self.finding, self.remedy))
+        sentence = f"{place}: {finding}" if place else finding
+        return f"{sentence}; {remedy}" if remedy else sentence
+
+
+def _told(text: str) -> str:
+    """A part of a sentence on one line, with nothing in it that moves the cursor."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 3 :]}"
+    if text.isprintable():
+        return text
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 class InputError(LipcertError):
