@@ -135,9 +135,9 @@ def _ascend_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Points and directions after gradient ascent on the quotients of pairs around the points."""
     flat = (-1, *(1,) * (points.dim() - 1))
-    size = points.flatten(1).norm(dim=1).reshape(flat).clamp(min=1e-3)
+    size = _rows(points).norm(dim=1).reshape(flat).clamp(min=1e-3)
     reach = torch.logspace(-2, -0.3, len(points), dtype=torch.float64, device=points.device)
-    unit = directions / directions.flatten(1).norm(dim=1).reshape(flat).clamp(min=1e-300)
+    unit = directions / _rows(directions).norm(dim=1).reshape(flat).clamp(min=1e-300)
     shuffled = reach[torch.arange(len(points)) * 7 % len(points)].reshape(flat)
     x = (points / size).requires_grad_()
     d = (unit * shuffled).requires_grad_()
@@ -163,10 +163,10 @@ def _moved(
     base, along = points[best], directions[best]
     count = len(base)
     flat = (count, *(1,) * (points.dim() - 1))
-    size = base.flatten(1).norm(dim=1).reshape(flat).clamp(min=1e-3)
-    unit = along / along.flatten(1).norm(dim=1).reshape(flat).clamp(min=1e-300)
+    size = _rows(base).norm(dim=1).reshape(flat).clamp(min=1e-3)
+    unit = along / _rows(along).norm(dim=1).reshape(flat).clamp(min=1e-300)
     noise = torch.randn(base.shape, dtype=torch.float64, generator=generator).to(base.device)
-    noise = noise / noise.flatten(1).norm(dim=1).reshape(flat)
+    noise = noise / _rows(noise).norm(dim=1).reshape(flat)
     lengths = torch.randn(count, 2, dtype=torch.float64, generator=generator).exp() * 0.3
     signs = torch.randint(0, 2, (count, 2), generator=generator) * 2 - 1
     reach = (lengths * signs).to(base.device)
@@ -195,9 +195,14 @@ def _slopes(
     return best, chosen
 
 
+def _rows(x: Tensor) -> Tensor:
+    """Samples as rows ``(n, elements)``; those of models of single numbers have no axes."""
+    return x.flatten(1) if x.dim() > 1 else x[:, None]
+
+
 def _vector_norm(x: Tensor, norm: str) -> Tensor:
     p = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}[norm]
-    size: Tensor = torch.linalg.vector_norm(x.flatten(1), p, dim=1)
+    size: Tensor = torch.linalg.vector_norm(_rows(x), p, dim=1)
     return size.reshape(-1, *(1,) * (x.dim() - 1))
 
 
@@ -207,7 +212,7 @@ def _dual(image: Tensor, norm: str) -> Tensor:
         return image
     if norm == "l1":
         return image.sign()
-    flat = image.flatten(1)
+    flat = _rows(image)
     peak = flat.abs().argmax(1, keepdim=True)
     return (
         torch.zeros_like(flat).scatter_(1, peak, flat.gather(1, peak).sign()).reshape(image.shape)
@@ -220,6 +225,6 @@ def _dual_input(gradient: Tensor, norm: str) -> Tensor:
         return gradient
     if norm == "linf":
         return torch.where(gradient >= 0, 1.0, -1.0).to(gradient)
-    flat = gradient.flatten(1)
+    flat = _rows(gradient)
     peak = flat.abs().argmax(1, keepdim=True)
     return torch.zeros_like(flat).scatter_(1, peak, 1.0).reshape(gradient.shape)

@@ -118,7 +118,7 @@ def read_result(path: Path) -> dict[str, Record]:
         SCHEMA: _read_baseline,
     }
     schema = content.get("schema")
-    if schema not in readers:
+    if not isinstance(schema, str) or schema not in readers:
         known = ", ".join(readers)
         raise InputError(str(path), f"has schema {schema!r}, not one of: {known}", REMEDY)
     return readers[schema](path, content)

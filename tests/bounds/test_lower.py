@@ -11,7 +11,7 @@ from generators.drawing import Drawing
 from generators.methods import applied
 
 from lipcert.bounds import BoundContext, lower_bound
-from lipcert.graph import Graph
+from lipcert.graph import Graph, Node
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.signals import fold
 from lipcert.spectral import NORMS
@@ -55,6 +55,14 @@ def test_never_above_the_bounds(norm: str) -> None:
         found = lower_bound(graph, norm=norm, seconds=0.05, seed=seed)
         for constants in applied(fold(graph), BoundContext(norm)).values():
             assert 0.0 < found <= constants.value
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_samples_that_are_single_numbers(norm: str) -> None:
+    """A model of an open batch and no other axis."""
+    relu = Node("r", "Relu", ACTIVATIONS["Relu"](), ("x",), "y", (1,))
+    graph = Graph("m", (relu,), "x", "y", (1,), True, 17)
+    assert lower_bound(graph, norm=norm, seconds=0.1) == 1.0
 
 
 def test_constant_map_has_slope_zero() -> None:

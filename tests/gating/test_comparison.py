@@ -103,6 +103,7 @@ def test_checks_of_one_side() -> None:
     [
         ("no", "not valid JSON"),
         ('{"schema": "lipcert/bound/1"}', "has schema 'lipcert/bound/1', not one of"),
+        ('{"schema": ["lipcert/certify/2"]}', "'lipcert.certify.2'., not one of"),
         ('{"schema": "lipcert/certify/2"}', "is not whole"),
         ('{"schema": "lipcert/gate/1", "checks": [3]}', "no list of checks"),
         ('{"schema": "lipcert/baseline/1", "checks": {}}', "no list of checks"),

@@ -106,6 +106,14 @@ def test_everything_stays_on_the_paper(attacked: Any) -> None:
             assert curve.size.top <= down <= curve.size.ground
 
 
+def test_levels_beyond_the_axis_are_not_marked(attacked: Any) -> None:
+    """As in a result that somebody edited."""
+    found = record(attacked)
+    far = replace(found.levels[-1], eps=1e6)
+    for chart in curve_charts(replace(found, levels=(*found.levels[:-1], far))):
+        assert len(chart.marks) == len(found.levels) - 1
+
+
 def test_bars_count_the_samples(certificates: Any) -> None:
     found = record(certificates)
     counted = [count for count in found.histogram.counts if count]

@@ -128,7 +128,8 @@ def _closed(corners: list[Point]) -> str:
 
 
 def _marks(record: Record, x: Scale, y: Scale, size: Size) -> tuple[Mark, ...]:
-    levels = {level.eps: level for level in sorted(record.levels, key=lambda item: item.eps)}
+    inside = [level for level in record.levels if level.eps <= x.high]
+    levels = {level.eps: level for level in sorted(inside, key=lambda item: item.eps)}
     labels = apart(level_ticks(x, levels.values()), size)
     total = record.samples
     return tuple(
