@@ -13,7 +13,7 @@ from .file import Proof
 from .float32 import Surroundings, rounding
 from .positive import Refuted
 from .proof import Checker
-from .samples import forward, gaps, read_samples, rows_of
+from .samples import fits, forward, gaps, read_samples, rows_of
 
 BATCH = 64
 ROOT_2 = math.sqrt(2.0) * (1.0 + 2.0**-50)
@@ -36,7 +36,8 @@ def judged(
     slope: Array = checker.pair_constants()[best]
     if semantics == "float32":
         a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes), reach)
-        behind = np.maximum(np.nextafter(behind - mul(a, ROOT_2)[:, None], -np.inf), 0.0)
+        with np.errstate(invalid="ignore"):
+            behind = np.maximum(np.nextafter(behind - mul(a, ROOT_2)[:, None], -np.inf), 0.0)
         slope = add(slope, mul(b, ROOT_2)[:, None])
     return best, behind, slope
 
@@ -47,7 +48,7 @@ def check_samples(checker: Checker, proof: Proof, path: Path) -> int:
     assert claimed is not None
     samples = read_samples(path)
     network = checker.network
-    if samples.shape[1] != network.sizes[network.input]:
+    if not fits(samples.shape, network):
         raise Refuted("the samples do not have the shape of the model's input")
     if len(samples) < len(claimed.classes):
         raise Refuted("the data set is shorter than the claims")
@@ -58,7 +59,7 @@ def check_samples(checker: Checker, proof: Proof, path: Path) -> int:
         held = (radius > 0.0) | (margin > 0.0)
         wrong = held & (best != claimed.classes[chosen])
         needed = np.where(radius[:, None] > 0.0, mul(radius[:, None], slope), 0.0)
-        short = (needed > behind).any(1) | (margin > behind.min(1))
+        short = ~((needed <= behind).all(1) & (margin <= behind.min(1)))
         for place in np.flatnonzero(wrong | (held & short)):
             raise Refuted(
                 f"sample {start + place}: radius {radius[place]:.9g} and margin "

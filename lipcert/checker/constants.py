@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import CheckError, Weight, add, mul, power, product, root, times, weight
+from .exact import CheckError, Weight, add, mul, norm, power, product, root, times, weight
 
 
 def spread(own: Weight, shape: tuple[int, ...]) -> Weight:
@@ -21,11 +21,7 @@ def spread(own: Weight, shape: tuple[int, ...]) -> Weight:
 
 def loosened(own: Weight, off: NDArray[np.float64]) -> Weight:
     """A weight whose elements may be off by so much each."""
-    return Weight(own.mantissa, own.exponent, float(add(own.radius, _length(off))))
-
-
-def _length(values: NDArray[np.float64]) -> float:
-    return float(mul(np.sqrt(np.square(values).sum()), 1.0 + values.size * 2.0**-50))
+    return Weight(own.mantissa, own.exponent, float(add(own.radius, norm(off))))
 
 
 def fraction(value: Fraction, shape: tuple[int, ...]) -> Weight:
@@ -69,6 +65,8 @@ def inverse(own: Weight) -> Weight:
 
 def matrix_product(first: Weight, second: Weight) -> Weight:
     """A product of matrices or vectors."""
+    if max(first.mantissa.ndim, second.mantissa.ndim) > 2 or not first.mantissa.ndim:
+        raise CheckError("a product of more than two matrices is not covered")
     a, b = np.atleast_2d(first.mantissa), second.mantissa
     column = b[:, None] if b.ndim == 1 else b
     values, shift, units = product(a, column)

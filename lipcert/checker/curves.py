@@ -30,6 +30,8 @@ def activate(importer: Importer, node: Node) -> None:
     parameters: tuple[float, ...] = ()
     if node.kind == "LeakyRelu":
         parameters = (float(given.get("alpha", float(np.float32(0.01)))),)
+        if not math.isfinite(parameters[0]):
+            raise CheckError(f"the slope of {node.outputs[0]!r} is not finite")
         slopes = (min(parameters[0], 1.0), max(parameters[0], 1.0))
     else:
         slopes = SLOPES[node.kind]
@@ -86,15 +88,16 @@ def extreme(importer: Importer, node: Node) -> None:
     """Max and Min of two signals, taken together where both are there: a permutation."""
     if len(node.inputs) != 2 or any(name not in importer.signals for name in node.inputs):
         raise CheckError(f"{node.kind} other than of two signals is not covered")
-    key = "|".join(sorted(node.inputs)) + "/sorted"
-    arrays = [importer.signals[name] for name in sorted(node.inputs)]
+    first, second = sorted(node.inputs)
+    arrays = [importer.signals[first], importer.signals[second]]
     if arrays[0].shape != arrays[1].shape:
         raise CheckError(f"{node.kind} with broadcasting is not covered")
     size = arrays[0].size
-    if key not in importer.signals:
+    if (first, second) not in importer.ordered:
+        name = f"{node.outputs[0]}/sorted"
         pair = np.concatenate([array.reshape(-1) for array in arrays])
-        source = importer.network.joined(f"{key}/in", pair)
-        maker = Stage(source, "Sort", None, 1.0)
-        importer.signals[key] = importer.network.value(key, 2 * size, maker)
-    half = importer.signals[key][:size] if node.kind == "Max" else importer.signals[key][size:]
+        maker = Stage(importer.network.joined(f"{name}/in", pair), "Sort", None, 1.0)
+        importer.ordered[first, second] = importer.network.value(name, 2 * size, maker)
+    both = importer.ordered[first, second]
+    half = both[:size] if node.kind == "Max" else both[size:]
     importer.signals[node.outputs[0]] = half.reshape(arrays[0].shape)

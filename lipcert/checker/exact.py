@@ -55,6 +55,14 @@ def root(value: Any) -> Any:
     return up(np.sqrt(value))
 
 
+def norm(values: Floats) -> float:
+    """A bound of the l2 norm of non-negative numbers."""
+    flat = np.maximum(values, 1e-150)  # squares that do not underflow
+    slack = 1.0 + (flat.size + 8) * 2.0**-51
+    with np.errstate(over="ignore"):
+        return float(mul(np.sqrt(np.square(flat).sum()), slack))
+
+
 def power(exponent: int) -> float:
     """``2^exponent``, rounded upward where float64 does not reach."""
     if exponent > 1023:

@@ -84,7 +84,12 @@ def read(data: bytes) -> Proof:
     if len(data) > MOST_BYTES:
         raise CheckError(f"the proof is larger than {MOST_BYTES >> 20} MiB")
     try:
-        content = json.loads(data.decode("utf-8"), parse_constant=_refuse, parse_float=_refuse)
+        content = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_refuse,
+            parse_float=_refuse,
+            object_pairs_hook=_object,
+        )
     except (ValueError, RecursionError) as error:
         raise Refuted("the proof file is not JSON without decimal numbers") from error
     if not isinstance(content, dict):
@@ -97,6 +102,13 @@ def read(data: bytes) -> Proof:
         return _proof(content)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise Refuted("the proof file lacks something, or holds it in another form") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands for two things")
+    return found
 
 
 def _refuse(text: str) -> NoReturn:

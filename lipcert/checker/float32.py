@@ -32,6 +32,7 @@ LARGEST = 2.0**126
 """Values below it do not overflow."""
 FARTHEST = 2.0**40
 """No radius is larger."""
+MOST_TERMS = 1 << 20
 CURVE = 2.0**-20
 """What one sigmoid or tanh of a runtime is taken to be off by at most: no standard fixes it."""
 DECIDED = 2.0**-16
@@ -144,8 +145,9 @@ def _pulled(one: Map, live: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return live
     if isinstance(one, Gather):
         found = np.zeros((len(live), one.in_size), dtype=bool)
-        for places in one.apart:
-            found[:, one.index[places]] |= live[:, places]
+        order, starts = one.runs
+        if len(order):
+            found[:, one.index[order[starts]]] = np.logical_or.reduceat(live[:, order], starts, 1)
         return found
     inner = one.weight.mantissa.shape[1]
     size = one.lead * inner if isinstance(one, Dense) else one.in_channels * math.prod(one.spatial)
@@ -222,6 +224,8 @@ def _own(
         loud, heard = add(loud, _elements(bias)[0]), zero + maker.bias.radius
     # all products and summands, in l2: at the sample, and what moves them
     rest = _sum((vague, zero), (heard, zero), *around)
+    if terms > MOST_TERMS:
+        raise CheckError(f"the value {name!r} adds up too many products")
     gamma = mul(terms * UNIT, 1.0 / (1.0 - terms * UNIT), NEAR)
     under = mul(terms, SMALLEST, root(float(network.sizes[name])))
     whole = _sum((_length(loud), zero), rest)

@@ -22,6 +22,10 @@ def gemm(importer: Importer, node: Node) -> None:
     if given.get("transA", 0) or array.ndim != 2 or len(array) != 1:
         raise CheckError("Gemm of a transposed signal is not covered")
     turned = matrix.mantissa if given.get("transB", 0) else matrix.mantissa.T
+    if turned.ndim != 2 or turned.shape[1] != array.shape[1]:
+        raise CheckError(f"Gemm of {node.outputs[0]!r} does not fit what it reads")
+    if given.get("alpha", 1.0) != 1.0:
+        importer.network.computed = importer.network.computed or node.outputs[0]
     own = Weight(np.ascontiguousarray(turned), matrix.exponent, matrix.radius)
     own = multiplied(own, given.get("alpha", 1.0))
     bias = None
@@ -116,9 +120,13 @@ def normalise(importer: Importer, node: Node) -> None:
         raise CheckError("BatchNormalization of a variance that is not positive")
     factor = gamma / np.sqrt(spreads)
     shift = beta - mean * factor
-    off = np.abs(factor) * 2.0**-49
+    off = np.abs(factor) * 2.0**-49 + 1e-300
+    inner = np.array([np.abs(gamma), 1.0 / np.sqrt(spreads), np.abs(factor)])
+    if not ((inner == 0.0) | ((inner > 2.0**-40) & (inner < 2.0**40))).all():
+        # what underflows on the way could grow again
+        importer.network.computed = importer.network.computed or node.outputs[0]
     loud = (np.abs(beta) + np.abs(mean * factor)) * (1.0 + 2.0**-48)
-    off_shift = loud * 2.0**-48
+    off_shift = loud * 2.0**-48 + 1e-300
     sides = (1, -1, *(1,) * (array.ndim - 2))
     scale(
         importer,
@@ -136,6 +144,8 @@ def mean(importer: Importer, node: Node) -> None:
     axes = importer.listed(node, 1, "axes")
     if node.kind == "GlobalAveragePool":
         axes = tuple(range(2, array.ndim))
+    if not axes and node.attributes.get("noop_with_empty_axes", 0):
+        raise CheckError("ReduceMean over no axis is not covered")
     axes = tuple(a % array.ndim for a in (axes if axes else range(array.ndim)))
     kept = [a for a in range(array.ndim) if a not in axes]
     count = math.prod(array.shape[a] for a in axes)
@@ -162,9 +172,9 @@ def convolve(importer: Importer, node: Node) -> None:
         kernel = fraction(Fraction(1, math.prod(sides)), (groups, 1, *sides))
     sides = kernel.mantissa.shape[2:]
     stride, dilation, pads, out_spatial = window_of(node, spatial, sides)
-    if node.kind == "AveragePool" and any((*pads, *given.get("pads", ()))):
-        raise CheckError("AveragePool with padding is not covered")
     own = Convolution(kernel, spatial, out_spatial, stride, pads, dilation, groups)
+    if node.kind == "AveragePool" and (own.taps < 0).any():
+        raise CheckError("AveragePool with padding is not covered")
     if own.in_channels != array.shape[1] or kernel.mantissa.shape[0] % groups:
         raise CheckError(f"{node.kind} of {node.outputs[0]!r} does not fit what it reads")
     shape = (1, kernel.mantissa.shape[0], *out_spatial)
@@ -186,6 +196,8 @@ def window_of(
     mode = given.get("auto_pad", "NOTSET")
     if len(kernel) != count or min((*stride, *dilation, *kernel), default=0) < 1:
         raise CheckError(f"the window of {node.outputs[0]!r} makes no sense")
+    if given.get("ceil_mode", 0) or mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise CheckError(f"the window of {node.outputs[0]!r} is not covered")
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         out = [-(-n // s) for n, s in zip(spatial, stride, strict=True)]
@@ -201,7 +213,7 @@ def window_of(
         n + pads[i] + pads[count + i] - r
         for i, (n, r) in enumerate(zip(spatial, reach, strict=True))
     ]
-    if min(room, default=-1) < 0 or given.get("ceil_mode", 0):
+    if min(room, default=-1) < 0:
         raise CheckError(f"the window of {node.outputs[0]!r} makes no sense")
     return (
         stride,

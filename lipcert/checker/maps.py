@@ -10,7 +10,20 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import BITS, Integers, Rows, Weight, add, aligned, mul, power, product, root
+from .exact import (
+    BITS,
+    CheckError,
+    Integers,
+    Rows,
+    Weight,
+    add,
+    aligned,
+    mul,
+    power,
+    product,
+    root,
+    shortened,
+)
 from .exact import times as elementwise
 
 Shape = tuple[int, ...]
@@ -18,6 +31,8 @@ Indices = NDArray[np.int64]
 
 CHUNK = 1 << 24
 """Elements of one intermediate product."""
+MOST_ROWS = 1 << 27
+"""Elements of the rows of one claim."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +61,24 @@ class Gather:
 
     def pull(self, rows: Rows) -> Rows:
         """Each row times the map's matrix."""
+        order, starts = self.runs
         flat = rows.mantissa.reshape(len(rows.mantissa), -1)
         total = np.zeros((len(flat), self.in_size), dtype=np.int64)
-        for places in self.apart:
-            total[:, self.index[places]] += flat[:, places]
-        return Rows(total, rows.exponent, mul(rows.radius, self.gain))
+        if not len(order):
+            return Rows(total, 0, mul(rows.radius, self.gain))
+        most = int(np.diff(starts, append=len(order)).max())
+        flat, exponent, units = shortened(flat, rows.exponent, 62 - most.bit_length())
+        total[:, self.index[order[starts]]] = np.add.reduceat(flat[:, order], starts, 1)
+        cut = mul(units * most, root(float(len(starts))), power(exponent)) if units else 0.0
+        return Rows(total, exponent, add(mul(rows.radius, self.gain), cut))
 
     @cached_property
-    def apart(self) -> list[Indices]:
-        """Places of y in groups, in each of which no element of x is read twice."""
+    def runs(self) -> tuple[Indices, Indices]:
+        """Places of y in the order of what they read, and where each element of x begins."""
         used = np.flatnonzero(self.index >= 0)
         order = used[np.argsort(self.index[used], kind="stable")]
         read = self.index[order]
-        starts = np.flatnonzero(np.r_[True, read[1:] != read[:-1]]) if len(read) else read
-        rank = np.arange(len(read)) - np.repeat(starts, np.diff(np.r_[starts, len(read)]))
-        return [order[rank == k] for k in range(int(rank.max(initial=-1)) + 1)]
+        return order, np.flatnonzero(np.diff(read, prepend=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,8 +293,15 @@ def total(parts: list[Rows]) -> Rows:
     return found
 
 
+def check_rows(count: int, size: int) -> None:
+    """Raises CheckError for more rows than fit."""
+    if count * size > MOST_ROWS:
+        raise CheckError("the rows of a claim are too many")
+
+
 def identity(size: int) -> Rows:
-    """The rows of the identity matrix."""
+    """The rows of the identity matrix.  Raises CheckError where they are too many."""
+    check_rows(size, size)
     return Rows(np.eye(size, dtype=np.int64), 0, np.zeros(size))
 
 

@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 
 from .claims import Claim, dyadic_down, dyadic_up, up_ratio
-from .exact import CheckError, Integers, Rows, add, mul, power, root, up
-from .maps import identity, scaled, total
+from .exact import Integers, Rows, add, mul, norm, power, root, up
+from .maps import check_rows, identity, scaled, total
 from .network import Network, Stage
 from .positive import PLACES, Refuted, Scaled, scaled_rows
-
-MOST_ROWS = 1 << 27
-"""Elements of the rows of one claim."""
 
 Key = tuple[str, bool]
 """A signal, or with True the remainder of a nonlinearity."""
@@ -86,20 +83,18 @@ class Matrices:
     ) -> dict[Key, Rows]:
         """Rows on a value pulled back to the claim's signals; what does not move drops out."""
         stops = {column.signal for column in claim.columns if not column.remainder}
-        moved = self.network.reached(claim.source or self.network.input)
+        start = self.network.input if claim.source is None else claim.source
+        moved = self.network.reached(start)
         remainders = {column.signal for column in claim.columns if column.remainder}
         found: dict[Key, Rows] = {}
         waiting: dict[str, list[Rows]] = {value: [rows]}
-        names = list(self.network.makers)
-        first = True
-        for name in reversed(names):
-            if name not in waiting or name not in moved:
+        for name in reversed(list(self.network.makers)):
+            if name not in waiting or name not in moved or name == start:
                 continue
             own = total(waiting.pop(name))
-            if name in stops and not (first and name == value):
+            if name in stops and name != value:
                 found[name, False] = own
                 continue
-            first = False
             maker = self.network.makers[name]
             if isinstance(maker, Stage):
                 if name not in remainders and name not in weights:
@@ -110,14 +105,15 @@ class Matrices:
                     waiting.setdefault(maker.source, []).append(scaled(own, c))
                 continue
             for source, maps in maker.summands:
+                check_rows(len(own.mantissa), self.network.sizes[source])
                 part = own
                 for one in reversed(maps):
                     part = one.pull(part)
                 waiting.setdefault(source, []).append(part)
-        if self.network.input in waiting and self.network.input in moved:
-            if self.network.input not in stops:
-                raise Refuted(f"{claim.what}: the input has no share")
-            found[self.network.input, False] = total(waiting[self.network.input])
+        if start in waiting:
+            if start not in stops:
+                raise Refuted(f"{claim.what}: {start!r}, where the change begins, has no share")
+            found[start, False] = total(waiting[start])
         return found
 
     def _columns(
@@ -147,7 +143,10 @@ class Matrices:
                 np.array([place], dtype=np.int64),
             )
         for stage, (mantissa, exponent) in weights.items():
-            found[stage, True] = (mantissa, exponent)
+            maker = self.network.makers[stage]
+            assert isinstance(maker, Stage)
+            every = slice(None) if maker.slopes is not None else slice(1)  # one for all
+            found[stage, True] = (mantissa[every], exponent[every])
         return found
 
     def _turned(
@@ -162,7 +161,7 @@ class Matrices:
         own = np.full(len(flat), exponent[0], dtype=np.int64)
         K, cut = scaled_rows(np.ascontiguousarray(flat.T), exponents, factor, own)
         weight = mul(float(mantissa[0]), power(int(exponent[0]) + shift))
-        off = mul(root(float(mul(np.square(rows.radius).sum(), 1.0 + 1e-9))), weight)
+        off = norm(mul(rows.radius, weight))
         square = Fraction(constant) ** 2 * Fraction(4) ** (place + shift + PLACES)
         return Scaled(K, float(add(off, cut))), [math.floor(square)] * size
 
@@ -189,8 +188,9 @@ def _stacked(
         keys += [key for key in pulled if key not in keys]
     widths = {key: max(p[key].mantissa[0].size for p, _, _ in blocks if key in p) for key in keys}
     side = sum(len(mantissa) for _, mantissa, _ in blocks)
-    if side * sum(widths.values()) > MOST_ROWS:
-        raise CheckError("the rows of a claim are too many")
+    if not keys:
+        raise Refuted("a claim about what does not change")
+    check_rows(side, sum(widths.values()))
     bands, squares, error = [], [], 0.0
     for pulled, mantissa, exponent in blocks:
         lift = np.array(
@@ -209,8 +209,7 @@ def _stacked(
             with np.errstate(over="ignore", under="ignore"):
                 largest = float(up(np.ldexp(factor.astype(np.float64), own).max()))
                 radii = mul(rows.radius, up(np.ldexp(1.0, lift)), largest)
-            off = root(float(mul(np.square(radii).sum(), 1.0 + 1e-9)))
-            error = float(add(error, off, cut))
+            error = float(add(error, norm(radii), cut))
             band.append(part)
         bands.append(np.concatenate(band, 1))
         for m, e, by in zip(mantissa.tolist(), exponent.tolist(), lift.tolist(), strict=True):

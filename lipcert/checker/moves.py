@@ -23,7 +23,8 @@ def moved(importer: Importer, node: Node, array: np.ndarray) -> np.ndarray:
             sides = tuple(array.shape[i] if s == 0 else s for i, s in enumerate(sides))
         return array.reshape(sides)
     if kind == "Flatten":
-        axis = node.attributes.get("axis", 1) % (rank + 1)
+        axis = node.attributes.get("axis", 1)
+        axis = axis + rank if axis < 0 else axis
         return array.reshape(math.prod(array.shape[:axis]), -1)
     if kind == "Transpose":
         return array.transpose(node.attributes.get("perm", tuple(range(rank))[::-1]))
@@ -72,7 +73,7 @@ def split(importer: Importer, node: Node) -> None:
     if sides is None:
         each = -(-length // count)
         sides = (*((each,) * (count - 1)), length - each * (count - 1))
-    if sum(sides) != length or len(sides) != count:
+    if sum(sides) != length or len(sides) != count or min(sides) < 0:
         raise CheckError("Split does not add up")
     pieces = np.split(array, np.cumsum(sides)[:-1], axis)
     importer.signals.update(zip(node.outputs, pieces, strict=True))
@@ -86,6 +87,7 @@ def pad(importer: Importer, node: Node) -> None:
     if len(node.inputs) > 2 and node.inputs[2]:
         value = float(np.any(importer.real(node.inputs[2]).mantissa))
     plain = node.attributes.get("mode", "constant") == "constant" and value == 0.0
+    plain = plain and not any(node.inputs[3:])  # axes
     if not plain or min(pads, default=0) < 0 or len(pads) != 2 * array.ndim:
         raise CheckError("Pad other than with zeros is not covered")
     sides = list(zip(pads[: array.ndim], pads[array.ndim :], strict=True))
@@ -129,6 +131,7 @@ def compute(importer: Importer, node: Node) -> None:
     first, second = (importer.real(name) for name in node.inputs)
     out = node.outputs[0]
     importer.network.computed = importer.network.computed or out
+    shapes = first.mantissa.shape, second.mantissa.shape
     if node.kind == "MatMul":
         importer.reals[out] = matrix_product(first, second)
         return
@@ -136,4 +139,6 @@ def compute(importer: Importer, node: Node) -> None:
         second = inverse(second)
     if second.mantissa.size != 1:
         raise CheckError(f"{node.kind} of two constant tensors is not covered")
-    importer.reals[out] = multiplied(first, second)
+    own = multiplied(first, second)
+    wide = own.mantissa.reshape(np.broadcast_shapes(*shapes))
+    importer.reals[out] = Weight(wide, own.exponent, own.radius)

@@ -9,14 +9,16 @@ from fractions import Fraction
 import numpy as np
 
 from .claims import Claim, up_ratio
-from .exact import add, mul, root
-from .maps import Convolution
+from .exact import CheckError, add, mul, root
+from .maps import Convolution, check_rows
 from .matrix import Matrices
 from .network import Affine, Network, Stage, affine_growth
 from .positive import Refuted, prove_contraction
 from .torus import prove_torus
 
 SMALL_SHARE = Fraction(1, 2**60)
+WHOLE = 1 << 256
+"""Shares count in parts of it, rounded upward."""
 
 
 @dataclass
@@ -45,11 +47,13 @@ class Checker:
         self.known[network.input] = 1.0
         waiting: dict[str, list[Claim]] = {}
         for claim in claims:
-            if claim.target not in network.sizes:
-                raise Refuted(f"{claim.what}: the model has no such value")
+            if claim.target not in network.makers:
+                raise Refuted(f"{claim.what}: the model computes no such value")
             waiting.setdefault(claim.target, []).append(claim)
         for name, maker in network.makers.items():
             self.known[name] = self._growth(maker)
+            if math.isnan(self.known[name]):
+                raise CheckError(f"no constant of {name!r} is known")
             for claim in waiting.get(name, []):
                 self.check(claim)
                 if claim.source is not None:
@@ -100,14 +104,16 @@ class Checker:
         if claim.source is not None and claim.source not in self.network.sizes:
             raise Refuted(f"{claim.what}: the model has no such value")
         if claim.torus is not None:
+            if claim.pair or claim.source is not None or claim.columns or claim.stages:
+                raise Refuted(f"{claim.what}: a torus shows the constant of a whole value only")
             self._check_torus(claim)
             return
         if claim.constant <= 0:
             raise Refuted(f"{claim.what} is not positive")
-        if sum(column.share for column in claim.columns) > 1:
-            raise Refuted(f"{claim.what}: the shares are more than the whole")
         if any(column.share < SMALL_SHARE for column in claim.columns):
             raise Refuted(f"{claim.what}: a share is not positive")
+        if sum(math.ceil(column.share * WHOLE) for column in claim.columns) > WHOLE:
+            raise Refuted(f"{claim.what}: the shares are more than the whole")
         scaled, squares = Matrices(self.network, self.known).of(claim)
         prove_contraction(scaled, squares, claim.factor, claim.what)
 
@@ -128,14 +134,18 @@ class Checker:
         return min(Fraction(self.known[value]), self.exact.get(value, Fraction(self.known[value])))
 
     def pair_constants(self) -> np.ndarray:
-        """``(K, K)`` bounds of the constants of differences of logits, ``(1, 1)`` of one logit.
+        """``(K, K)`` bounds of the constants of differences of logits, ``(2, 1)`` of one logit,
+        the same for both of its signs.
 
         √2 times the constant of all where no claim tells a smaller one.
         """
         network = self.network
         count = network.sizes[network.logits]
         whole = self.known[network.logits]
-        table = np.full((count, count), whole if count == 1 else mul(whole, root(2.0)))
+        if count == 1:
+            return np.full((2, 1), whole)
+        check_rows(count, count)
+        table = np.full((count, count), mul(whole, root(2.0)))
         for (i, j), constant in self.pairs.items():
             table[i, j] = table[j, i] = min(table[i, j], up_ratio(constant))
         return table

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .batches import check_carried
 from .constants import fraction, loosened, spread
 from .exact import CheckError, Weight, weight
 from .maps import Map, Scale
@@ -30,6 +31,7 @@ class Importer:
     before : a normalisation of the data before the model.
     signals, reals, wholes : what each name stands for: references to elements of values, constants
         that are real numbers, constants that are whole numbers.
+    ordered : the larger and then the smaller elements of two signals, by their names.
     """
 
     file: File
@@ -40,6 +42,7 @@ class Importer:
     signals: dict[str, References] = field(default_factory=dict)
     reals: dict[str, Weight] = field(default_factory=dict)
     wholes: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    ordered: dict[tuple[str, str], References] = field(default_factory=dict)
 
     def run(self) -> None:
         """Read the whole file.  Raises CheckError for what is not covered."""
@@ -94,12 +97,15 @@ class Importer:
         if handler is None:
             where = repr(node.outputs[0]) if node.outputs else "a node"
             raise CheckError(f"the operation {node.kind} of {where} is not covered")
+        for name in filter(None, node.outputs):
+            if name in self.signals or name in self.reals or name in self.wholes:
+                raise CheckError(f"the name {name!r} stands for two tensors")
         handler(self, node)
+        if (self.file.input_shape[0] or 1) > 1 and fed:
+            check_carried(self, node)
 
     def real(self, name: str) -> Weight:
         """A constant of reals."""
-        if name in self.wholes:
-            return weight(self.wholes[name].astype(np.float64))
         if name not in self.reals:
             raise CheckError(f"{name!r} is no constant, and no product of signals is covered")
         return self.reals[name]

@@ -24,7 +24,7 @@ SMOOTH = 2.0**-44
 
 
 def read_samples(path: Path) -> NDArray[Any]:
-    """The samples in an npz archive."""
+    """The samples in an npz archive, in their own shape."""
     try:
         with zipfile.ZipFile(path) as archive:
             held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -42,6 +42,7 @@ def read_samples(path: Path) -> NDArray[Any]:
                 size = held[name].file_size
                 if (
                     kind.kind not in "fiub"
+                    or kind.itemsize > (8 if kind.kind == "f" else 4)  # float64 holds them
                     or count * kind.itemsize > size
                     or (fortran and len(shape) > 1)
                 ):
@@ -51,12 +52,20 @@ def read_samples(path: Path) -> NDArray[Any]:
         raise CheckError(f"{path.name} is not an npz archive: {error}") from error
     if len(raw) != count * kind.itemsize or not shape:
         raise CheckError(f"{path.name} ends too early")
-    return np.frombuffer(raw, dtype=kind).reshape(shape[0], -1)
+    return np.frombuffer(raw, dtype=kind).reshape(shape)
+
+
+def fits(shape: tuple[int, ...], network: Network) -> bool:
+    """Whether samples ``(N, *sides)`` are the network's: flat, or but for sides of one alike."""
+    own, wanted = ([s for s in sides[1:] if s != 1] for sides in (shape, network.input_shape))
+    return own == wanted or (
+        math.prod(own) == math.prod(wanted) and min(len(own), len(wanted)) <= 1
+    )
 
 
 def rows_of(samples: NDArray[Any]) -> Rows:
-    """Samples ``(N, elements)`` as rows."""
-    own = weight(samples.astype(np.float64))
+    """Samples as rows ``(N, elements)``."""
+    own = weight(samples.reshape(len(samples), -1).astype(np.float64))
     return Rows(own.mantissa, own.exponent, np.full(len(samples), own.radius))
 
 

@@ -16,8 +16,13 @@ from .exact import CheckError
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
+LOWEST_OPSET, HIGHEST_OPSET = 7, 24
+"""Operations mean other things before and, for all that is known here, after."""
+ATTRIBUTES = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 8: 9, 9: 10, 10: 11, 11: 22, 12: 23}
+"""The field of AttributeProto that holds the value, for each type of attribute."""
 TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 9: "|b1", 11: "<f8"}
 """Element types of TensorProto that are read."""
+EMPTY = memoryview(b"")
 MOST_NODES = 20_000
 MOST_ELEMENTS = 1 << 28
 
@@ -46,7 +51,8 @@ class File:
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, Any]]:
-    """Field numbers and raw values of one message: integers, or slices of the bytes."""
+    """Field numbers and raw values of one message: integers, slices of the bytes, and ``bytes``
+    for numbers of fixed width."""
     place, end = 0, len(data)
     while place < end:
         key, place = _varint(data, place)
@@ -63,7 +69,8 @@ def fields(data: memoryview) -> Iterator[tuple[int, Any]]:
             raise CheckError("the model is not an ONNX file")
         if size > end - place:
             raise CheckError("the model file ends too early")
-        yield number, data[place : place + size]
+        held = data[place : place + size]
+        yield number, held if kind == 2 else bytes(held)
         place += size
 
 
@@ -83,8 +90,32 @@ def _signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
-def _text(value: memoryview) -> str:
-    return bytes(value).decode("utf-8", "replace")
+def _text(value: Any) -> str:
+    try:
+        return str(_slice(value), "utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckError("a name in the model is not UTF-8") from error
+
+
+def _slice(value: Any) -> memoryview:
+    if not isinstance(value, memoryview):
+        raise CheckError("the model is not an ONNX file")
+    return value
+
+
+def _one(parts: dict[int, list[Any]], number: int, default: Any) -> Any:
+    """The value of a field that may be there once: readers differ on what repeating it means."""
+    values = parts.get(number, [default])
+    if len(values) != 1 or type(values[0]) is not type(default):
+        raise CheckError("a field of the model is repeated, or of another kind")
+    return values[0]
+
+
+def _floats(values: list[Any], width: int) -> bytes:
+    """Repeated numbers of fixed width, packed or not."""
+    if any(isinstance(value, int) or len(value) % width for value in values):
+        raise CheckError("the model is not an ONNX file")
+    return b"".join(bytes(value) for value in values)
 
 
 def _integers(values: list[Any]) -> list[int]:
@@ -95,7 +126,7 @@ def _integers(values: list[Any]) -> list[int]:
             found.append(_signed(value))
             continue
         place = 0
-        while place < len(value):
+        while place < len(_slice(value)):
             one, place = _varint(value, place)
             found.append(_signed(one))
     return found
@@ -103,7 +134,7 @@ def _integers(values: list[Any]) -> list[int]:
 
 def _grouped(data: memoryview) -> dict[int, list[Any]]:
     found: dict[int, list[Any]] = {}
-    for number, value in fields(data):
+    for number, value in fields(_slice(data)):
         found.setdefault(number, []).append(value)
     return found
 
@@ -111,9 +142,9 @@ def _grouped(data: memoryview) -> dict[int, list[Any]]:
 def tensor(data: memoryview, folder: Path | None) -> tuple[str, Array]:
     """Name and values of a TensorProto; files beside the model are read from ``folder``."""
     parts = _grouped(data)
-    name = _text(parts.get(8, [memoryview(b"")])[-1])
+    name = _text(_one(parts, 8, EMPTY))
     shape = tuple(_integers(parts.get(1, [])))
-    code = parts.get(2, [0])[-1]
+    code = _one(parts, 2, 0)
     if code not in TYPES:
         raise CheckError(f"the tensor {name!r} is of an element type that is not read")
     kind = np.dtype(TYPES[code])
@@ -122,14 +153,14 @@ def tensor(data: memoryview, folder: Path | None) -> tuple[str, Array]:
         count *= side
     if min(shape, default=0) < 0 or count > MOST_ELEMENTS:
         raise CheckError(f"the tensor {name!r} is too large")
-    if parts.get(14, [0])[-1] == 1:
+    if _one(parts, 14, 0) == 1:
         raw = _beside(parts.get(13, []), folder, name, count * kind.itemsize)
     elif 9 in parts:
-        raw = bytes(parts[9][-1])
+        raw = bytes(_one(parts, 9, EMPTY))
     elif code == 1:
-        raw = b"".join(bytes(value) for value in parts.get(4, []))
+        raw = _floats(parts.get(4, []), 4)
     elif code == 11:
-        raw = b"".join(bytes(value) for value in parts.get(10, []))
+        raw = _floats(parts.get(10, []), 8)
     else:
         listed = _integers(parts.get(7 if code == 7 else 5, []))
         raw = np.array(listed, dtype=kind).tobytes()
@@ -140,12 +171,13 @@ def tensor(data: memoryview, folder: Path | None) -> tuple[str, Array]:
 
 def _beside(entries: list[memoryview], folder: Path | None, name: str, size: int) -> bytes:
     """Bytes of a tensor that lies in a file of its own, inside the model's folder only."""
-    known = {}
+    known: dict[str, str] = {}
     for entry in entries:
         parts = _grouped(entry)
-        known[_text(parts.get(1, [memoryview(b"")])[-1])] = _text(
-            parts.get(2, [memoryview(b"")])[-1]
-        )
+        key = _text(_one(parts, 1, EMPTY))
+        if key in known:
+            raise CheckError(f"the tensor {name!r} lies in two places")
+        known[key] = _text(_one(parts, 2, EMPTY))
     location = known.get("location", "")
     if folder is None or not location or Path(location).name != location:
         raise CheckError(f"the tensor {name!r} lies outside the model's folder")
@@ -163,51 +195,59 @@ def _beside(entries: list[memoryview], folder: Path | None, name: str, size: int
         return stream.read(length)
 
 
-def _attribute(data: memoryview, folder: Path | None) -> tuple[str, Any]:
+def _attribute(data: memoryview) -> tuple[str, Any]:
+    """Name and value of an AttributeProto, which must hold the one value that its type says."""
     parts = _grouped(data)
-    name = _text(parts.get(1, [memoryview(b"")])[-1])
-    if 5 in parts:
-        return name, tensor(parts[5][-1], folder)[1]
-    if 4 in parts:
-        return name, _text(parts[4][-1])
-    if 8 in parts:
-        return name, tuple(_integers(parts[8]))
-    if 7 in parts:
-        raw = b"".join(bytes(value) for value in parts[7])
-        return name, tuple(np.frombuffer(raw, dtype="<f4").tolist())
-    if 2 in parts:
-        return name, struct.unpack("<f", bytes(parts[2][-1]))[0]
-    if 3 in parts:
-        return name, _signed(parts[3][-1])
-    empty = {7: (), 1: 0.0, 3: ""}
-    return name, empty.get(parts.get(20, [0])[-1], 0)
+    name, kind = _text(_one(parts, 1, EMPTY)), _one(parts, 20, 0)
+    held = [number for number in ATTRIBUTES.values() if number in parts]
+    number = ATTRIBUTES.get(kind, held[0] if held else 0)
+    if held not in ([number], []) or parts.get(21):
+        raise CheckError(f"the attribute {name!r} holds something else than its type says")
+    if number == 5:
+        return name, tensor(_one(parts, 5, EMPTY), None)[1]
+    if number == 4:
+        return name, _text(_one(parts, 4, EMPTY))
+    if number == 8:
+        return name, tuple(_integers(parts.get(8, [])))
+    if number == 7:
+        return name, tuple(np.frombuffer(_floats(parts.get(7, []), 4), dtype="<f4").tolist())
+    if number == 2:
+        return name, struct.unpack("<f", _one(parts, 2, bytes(4)))[0]
+    if number == 3:
+        return name, _signed(_one(parts, 3, 0))
+    return name, None
 
 
-def _node(data: memoryview, folder: Path | None) -> Node:
+def _node(data: memoryview) -> Node:
     parts = _grouped(data)
-    domain = _text(parts.get(7, [memoryview(b"")])[-1])
-    kind = _text(parts.get(4, [memoryview(b"")])[-1])
+    domain = _text(_one(parts, 7, EMPTY))
+    kind = _text(_one(parts, 4, EMPTY))
     if domain not in ("", "ai.onnx"):
         kind = f"{domain}.{kind}"
-    return Node(
-        kind,
-        tuple(_text(value) for value in parts.get(1, [])),
-        tuple(_text(value) for value in parts.get(2, [])),
-        dict(_attribute(value, folder) for value in parts.get(5, [])),
-    )
+    attributes = _named([_attribute(value) for value in parts.get(5, [])])
+    inputs, outputs = (tuple(_text(v) for v in parts.get(n, [])) for n in (1, 2))
+    return Node(kind, inputs, outputs, attributes)
+
+
+def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by name.  Raises CheckError where a name stands for two of them."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise CheckError("a name in the model stands for two things")
+    return found
 
 
 def _declared(data: memoryview) -> tuple[str, tuple[int | None, ...]]:
     """Name and sides of a declared value, None for sides that the file leaves open."""
     parts = _grouped(data)
+    shape = parts
+    for number in (2, 1, 2):  # its type, that of a tensor, the shape
+        shape = _grouped(_one(shape, number, EMPTY))
     sides: list[int | None] = []
-    for kind in parts.get(2, []):
-        for plain in _grouped(kind).get(1, []):
-            for shape in _grouped(plain).get(2, []):
-                for side in _grouped(shape).get(1, []):
-                    known = _grouped(side).get(1)
-                    sides.append(_signed(known[-1]) if known else None)
-    return _text(parts.get(1, [memoryview(b"")])[-1]), tuple(sides)
+    for side in shape.get(1, []):
+        known = _grouped(side)
+        sides.append(_signed(_one(known, 1, 0)) if 1 in known else None)
+    return _text(_one(parts, 1, EMPTY)), tuple(sides)
 
 
 def read(content: bytes, folder: Path | None) -> File:
@@ -215,20 +255,20 @@ def read(content: bytes, folder: Path | None) -> File:
     model = _grouped(memoryview(content))
     if 7 not in model or model.get(25):
         raise CheckError("the file holds no plain ONNX model")
-    opset = 0
-    for entry in model.get(8, []):
-        parts = _grouped(entry)
-        if _text(parts.get(1, [memoryview(b"")])[-1]) in ("", "ai.onnx"):
-            opset = parts.get(2, [0])[-1]
-    graph = _grouped(model[7][-1])
+    entries = [_grouped(entry) for entry in model.get(8, [])]
+    opsets = _named([(_text(_one(e, 1, EMPTY)) or "ai.onnx", _one(e, 2, 0)) for e in entries])
+    opset = opsets.get("ai.onnx", 0)
+    if not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
+        raise CheckError(f"the model is of opset {opset}")
+    graph = _grouped(_one(model, 7, EMPTY))
     if len(graph.get(1, [])) > MOST_NODES or graph.get(15):
         raise CheckError("the model has too many nodes, or sparse weights")
-    constants = dict(tensor(data, folder) for data in graph.get(5, []))
+    constants = _named([tensor(data, folder) for data in graph.get(5, [])])
     inputs = [_declared(data) for data in graph.get(11, [])]
     fed = [(name, shape) for name, shape in inputs if name not in constants]
     if len(fed) != 1:
         raise CheckError("the model does not have exactly one input")
-    nodes = tuple(_node(data, folder) for data in graph.get(1, []))
+    nodes = tuple(_node(data) for data in graph.get(1, []))
     outputs = tuple(_declared(data)[0] for data in graph.get(12, []))
     beside = tuple(location for data in graph.get(5, []) for location in _locations(data))
     return File(opset, nodes, constants, *fed[0], outputs, beside)
@@ -237,7 +277,7 @@ def read(content: bytes, folder: Path | None) -> File:
 def _locations(data: memoryview) -> list[str]:
     """Names of the files beside the model that a tensor is read from."""
     parts = _grouped(data)
-    if parts.get(14, [0])[-1] != 1:
+    if _one(parts, 14, 0) != 1:
         return []
     entries = [_grouped(entry) for entry in parts.get(13, [])]
-    return [_text(e[2][-1]) for e in entries if _text(e.get(1, [b""])[-1]) == "location"]
+    return [_text(_one(e, 2, EMPTY)) for e in entries if _text(_one(e, 1, EMPTY)) == "location"]
