@@ -39,6 +39,13 @@ from .witnesses import refutation_kept, witness_option
 )
 @labels_option
 @norm_option
+@click.option(
+    "--semantics",
+    type=click.Choice(["real", "float32"]),
+    default="real",
+    show_default=True,
+    help="What radii hold for: real arithmetic, or every IEEE-754 float32 evaluation.",
+)
 @method_option
 @spectral_option
 @solver_option
@@ -132,6 +139,7 @@ def certify_command(
     eps: tuple[str, ...],
     labels: Path | None,
     norm: str,
+    semantics: str,
     method: str,
     spectral: str,
     solver: str,
@@ -168,6 +176,7 @@ def certify_command(
             data,
             eps=eps,
             norm=norm,
+            semantics=semantics,
             method=method,
             spectral=spectral,
             solver=solver,

@@ -22,7 +22,8 @@ class Book:
     """Sizes and points of the samples of one shard.
 
     A point counts if ONNX Runtime's class is not the label and real arithmetic provably
-    misclassifies it; its size is measured in float64 from the sample as given, upward.
+    misclassifies it; where radii hold for any float32 evaluation, ONNX Runtime's is one and
+    counts alone.  Its size is measured in float64 from the sample as given, upward.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class Book:
         judge = self._judge
         changed = judge.decide(judge.runtime.run(judge.prepare(shaped))) != labels
         counted = np.zeros(len(rows), dtype=bool)
-        if changed.any():
+        if judge.float32 is not None:
+            counted = changed
+        elif changed.any():
             counted[changed] = wrong(judge, shaped[changed], labels[changed])
         self.rounded[rows] |= changed & ~counted & (sizes < self.radii[rows])
         smaller = counted & (sizes < self.sizes[rows])

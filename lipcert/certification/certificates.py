@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lipcert.certification.evaluation import RoundedEvaluator
+from lipcert.certification.float32 import Float32
 from lipcert.certification.result import CertifiedAt
 from lipcert.certification.runtime import Runtime
 from lipcert.errors import InputError, SoundnessError
@@ -23,13 +24,15 @@ MOST_VALUES = 1 << 23
 """Most float64 numbers of one value of the graph, over the samples evaluated at once."""
 DEVIATION = 1e-3
 """Relative difference from ONNX Runtime beyond which the two cannot be the same model."""
+ROOT_2 = math.sqrt(2.0) * (1.0 + 2.0**-50)
 
 
 @dataclass(frozen=True)
 class Judged:
     """Per-sample results of some samples, each ``(samples,)``.
 
-    ``values`` are the scores of a model with one output, within ``error`` of the true ones.
+    ``values`` are the scores of a model with one output, within ``error`` of the true ones;
+    ``real`` the radii in real arithmetic, where margins and radii are for float32.
     """
 
     predictions: np.ndarray
@@ -39,6 +42,7 @@ class Judged:
     error: float
     disagreements: int
     deviation: float
+    real: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Judge:
     pairwise : ``(K, K)`` constants of the logits' differences; ``(1, 1)`` for one logit.
     runtime : the deployed model.
     prepare : raw samples to what the deployed model is fed.
+    float32 : what rounding costs, where radii hold for any float32 evaluation; else None.
     """
 
     evaluator: RoundedEvaluator
@@ -59,6 +64,7 @@ class Judge:
     pairwise: np.ndarray
     runtime: Runtime
     prepare: Callable[[np.ndarray], np.ndarray]
+    float32: Float32 | None = None
 
     @property
     def graph(self) -> Graph:
@@ -94,6 +100,7 @@ class Judge:
             max(part.error for part in parts),
             sum(part.disagreements for part in parts),
             max(part.deviation for part in parts),
+            None if self.float32 is None else np.concatenate([part.real for part in parts]),
         )
 
     def _batch(self, raw: np.ndarray, labels: np.ndarray, first: int) -> Judged:
@@ -103,18 +110,45 @@ class Judge:
         outputs = evaluation.values[self.graph.output].cpu().numpy()
         logits = evaluation.values[self.logits].cpu().numpy()
         error = evaluation.errors[self.logits]
-        deviation = self._deviation(deployed, outputs, first)
         predicted = self.decide(deployed)
-        margins, radii, decided = self._radii(logits, error, predicted)
+        decided, gaps, slopes = self._gaps(logits, error)
+        agreed, right = decided == predicted, predicted == labels
+        radii, real, rounding = reach_of(gaps, slopes), None, np.zeros(len(raw))
+        if self.float32 is not None:
+            real = np.where(agreed & right, radii, 0.0)
+            gaps, radii, rounding = self._rounded(self.float32, raw, gaps, slopes, radii)
+        deviation = self._deviation(deployed, outputs, rounding, first)
         return Judged(
             predicted,
-            margins,
-            np.where(predicted != labels, 0.0, radii),
+            np.where(agreed, gaps.min(1), 0.0),
+            np.where(agreed & right, radii, 0.0),
             logits[:, 0] if logits.shape[1] == 1 else None,
             error,
-            int(np.count_nonzero(decided != predicted)),
+            int(np.count_nonzero(~agreed)),
             deviation,
+            real,
         )
+
+    def _rounded(
+        self,
+        float32: Float32,
+        raw: np.ndarray,
+        gaps: np.ndarray,
+        slopes: np.ndarray,
+        radii: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gaps and radii that any float32 evaluation leaves: ``gap ≥ √2(a + b r) + L r``; and a.
+
+        Two logits move apart by at most √2 times what they move in l2.
+        """
+        reach = np.minimum(radii, float32.farthest)
+        a, b = float32.bounds(raw, reach)
+        lost = np.isinf(a)[:, None]
+        cost = np.nextafter(np.where(np.isinf(a), 0.0, a) * ROOT_2, np.inf)[:, None]
+        left = np.maximum(np.nextafter(gaps - cost, -np.inf), 0.0)
+        left = np.where(lost, 0.0, np.where(np.isinf(gaps), np.inf, left))
+        steeper = np.nextafter(slopes + np.nextafter(b * ROOT_2, np.inf)[:, None], np.inf)
+        return left, np.minimum(reach_of(left, steeper), reach), a
 
     def decide(self, outputs: np.ndarray) -> np.ndarray:
         """Classes ``(N,)`` of the deployed model's outputs ``(N, K)``."""
@@ -123,45 +157,53 @@ class Judge:
         threshold = 0.0 if self.logits == self.graph.output else 0.5
         return (outputs[:, 0] > threshold).astype(np.int64)
 
-    def _deviation(self, deployed: np.ndarray, ours: np.ndarray, start: int) -> float:
-        """Largest relative difference; an error when it cannot be rounding."""
+    def _deviation(
+        self, deployed: np.ndarray, ours: np.ndarray, rounding: np.ndarray, start: int
+    ) -> float:
+        """Largest relative difference; an error when it cannot be rounding.
+
+        ``rounding (N,)`` is what float32 is known to be off by, 0 where nothing is known.
+        """
         if deployed.shape != ours.shape:
             raise InputError(
                 self.graph.name, f"ONNX Runtime returns shape {deployed.shape}, not {ours.shape}"
             )
         scale = max(float(np.abs(ours).max(initial=0.0)), 1e-30)
         off = np.abs(deployed - ours).max(1) / scale
-        worst = int(off.argmax())
-        if not off[worst] <= DEVIATION:
+        excess = np.where(off <= rounding / scale, 0.0, off)
+        worst = int(excess.argmax())
+        if not excess[worst] <= DEVIATION:
             raise SoundnessError(
                 f"{self.graph.name}, sample {start + worst}",
                 f"ONNX Runtime's outputs differ from the graph's by {off[worst]:.2g} relative",
                 "the samples of a batch may depend on each other, or lipcert misreads the model; "
                 "please report it",
             )
-        return float(off[worst])
+        return float(off.max())
 
-    def _radii(
-        self, values: np.ndarray, error: float, predicted: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Margins, radii and decisions of the real-arithmetic logits, rounded inward."""
+    def _gaps(self, values: np.ndarray, error: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Decisions ``(N,)`` of the real-arithmetic logits; how far each other class is behind,
+        rounded downward, and its constant, both ``(N, K)``: infinite and 0 for the class itself.
+
+        One logit is decided by its sign, its gap ``(N, 1)`` is its size.
+        """
         if values.shape[1] == 1:
-            margin = np.maximum(np.nextafter(np.abs(values[:, 0]) - error, -np.inf), 0.0)
+            size = np.maximum(np.nextafter(np.abs(values) - error, -np.inf), 0.0)
             decided = (values[:, 0] > 0.0).astype(np.int64)
-            radius = divide_down(margin, np.full_like(margin, self.pairwise[0, 0]))
-        else:
-            decided = values.argmax(1)
-            chosen = values[np.arange(len(values)), decided]
-            gaps = chosen[:, None] - values
-            slack = mul_up(error, 1.4142135623730952)
-            size = np.abs(values).max(1, keepdims=True)
-            gaps = np.maximum(gaps - slack - size * 9e-16, 0.0)
-            others = np.arange(values.shape[1])[None, :] != decided[:, None]
-            ratios = divide_down(gaps, self.pairwise[decided])
-            radius = np.where(others, ratios, np.inf).min(1)
-            margin = np.where(others, gaps, np.inf).min(1)
-        agreed = decided == predicted
-        return np.where(agreed, margin, 0.0), np.where(agreed, radius, 0.0), decided
+            return decided, size, np.full_like(size, self.pairwise[0, 0])
+        decided = values.argmax(1)
+        chosen = values[np.arange(len(values)), decided]
+        gaps = chosen[:, None] - values
+        slack = mul_up(error, 1.4142135623730952)
+        size = np.abs(values).max(1, keepdims=True)
+        gaps = np.maximum(gaps - slack - size * 9e-16, 0.0)
+        others = np.arange(values.shape[1])[None, :] != decided[:, None]
+        return decided, np.where(others, gaps, np.inf), self.pairwise[decided]
+
+
+def reach_of(gaps: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """The radii ``(N,)`` up to which ``slopes·r`` stays below every gap, rounded downward."""
+    return np.asarray(divide_down(gaps, slopes).min(1))
 
 
 def divide_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -172,15 +214,19 @@ def divide_down(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def count_certified(
-    radii: np.ndarray, eps: Sequence[tuple[float, str]], adversarial: np.ndarray | None = None
+    radii: np.ndarray,
+    eps: Sequence[tuple[float, str]],
+    adversarial: np.ndarray | None = None,
+    real: np.ndarray | None = None,
 ) -> tuple[CertifiedAt, ...]:
-    """Exact counts of radii, and of attack sizes where there are any, above each ε."""
+    """Exact counts of radii above each ε, of attack sizes and radii in real arithmetic too."""
     return tuple(
         CertifiedAt(
             value,
             text,
             int(np.count_nonzero(radii > value)),
             None if adversarial is None else int(np.count_nonzero(adversarial > value)),
+            None if real is None else int(np.count_nonzero(real > value)),
         )
         for value, text in eps
     )

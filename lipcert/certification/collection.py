@@ -19,12 +19,15 @@ LEAST_SIDE = 4
 class Collection:
     """Per-sample arrays of a whole data set, ``(samples,)``, filled shard by shard."""
 
-    def __init__(self, samples: int, *, scored: bool, attacked: bool) -> None:
+    def __init__(
+        self, samples: int, *, scored: bool, attacked: bool, float32: bool = False
+    ) -> None:
         self.predictions = np.zeros(samples, dtype=np.int64)
         self.margins = np.zeros(samples)
         self.radii = np.zeros(samples)
         self.values = np.zeros(samples) if scored else None
         self.adversarial = np.zeros(samples) if attacked else None
+        self.real = np.zeros(samples) if float32 else None
         self.error = 0.0
         self.disagreements = 0
         self.deviation = 0.0
@@ -41,6 +44,8 @@ class Collection:
         self.radii[place] = judged.radii
         if self.values is not None:
             self.values[place] = judged.values
+        if self.real is not None:
+            self.real[place] = judged.real
         if self.adversarial is not None:
             self.adversarial[place] = result.adversarial
         self.error = max(self.error, judged.error)

@@ -26,7 +26,10 @@ from lipcert.errors import InputError
 SCHEMA = "lipcert/journal/1"
 LONGEST = 1 << 28
 """Bytes of a line beyond which a file is no journal."""
-ARRAYS = {"predictions": np.int64, "margins": np.float64, "radii": np.float64, "values": np.float64}
+ARRAYS = {
+    "predictions": np.int64,
+    **dict.fromkeys(("margins", "radii", "values", "real"), np.float64),
+}
 NUMBERS = ("error", "disagreements", "deviation")
 
 

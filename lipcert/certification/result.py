@@ -24,13 +24,15 @@ class CertifiedAt:
     ``eps_text`` is ε as it was written (such as ``36/255``), ``count`` the samples that are
     correct and whose radius exceeds ε, ``attacked`` the correct samples for which the attack
     found nothing of norm ε or less; None without an attack.  The true robust accuracy lies
-    between the two.
+    between the two.  ``real`` is the count in real arithmetic, where ``count`` is for any float32
+    evaluation; else None.
     """
 
     eps: float
     eps_text: str
     count: int
     attacked: int | None = None
+    real: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Certificates(Tabular):
     layers : the model's layers and their norms.
     worst, best : the samples of the smallest radius above 0, and of the largest.
     command : the command that gives this result.
+    semantics : "real", or "float32" where radii and margins hold for any float32 evaluation;
+        ``real_radii`` ``(samples,)`` are then those in real arithmetic.
     """
 
     samples: int
@@ -107,6 +111,8 @@ class Certificates(Tabular):
     best: tuple[Example, ...] = ()
     command: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    semantics: str = "real"
+    real_radii: np.ndarray | None = None
 
     @property
     def radius(self) -> RadiusStatistics:

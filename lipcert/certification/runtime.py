@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lipcert.certification.deployed import FOLDER_KEY, needed_part
 from lipcert.errors import InputError, LipcertError
 from lipcert.graph import Graph
 
@@ -11,17 +12,31 @@ from lipcert.graph import Graph
 class Runtime:
     """An ONNX Runtime session on the CPU for one model file; ``threads`` 0 leaves it the choice.
 
-    Raises InputError when ONNX Runtime refuses the file.
+    ``as_written`` runs the nodes as they stand in the file, none merged or rewritten.  Raises
+    InputError when ONNX Runtime refuses the file.
     """
 
-    def __init__(self, graph: Graph, model: str | bytes, *, output: str, threads: int = 0) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        model: str | bytes,
+        *,
+        output: str,
+        threads: int = 0,
+        as_written: bool = False,
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
+        if as_written:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._graph = graph
         self._output = output
+        model, folder = needed_part(model, output)
+        if isinstance(model, bytes) and folder:
+            options.add_session_config_entry(FOLDER_KEY, folder)
         try:
             self._session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"]

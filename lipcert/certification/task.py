@@ -14,6 +14,7 @@ from lipcert.certification.attack import Attacker, AttackSettings
 from lipcert.certification.certificates import Judge
 from lipcert.certification.data import Dataset, check_labels, check_layout, open_dataset
 from lipcert.certification.evaluation import RoundedEvaluator
+from lipcert.certification.float32 import Float32, Known
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.runtime import Runtime
 from lipcert.certification.shards import ShardJudge
@@ -83,15 +84,27 @@ class Rules:
         pairwise: np.ndarray,
         *,
         threads: int = 0,
+        known: Known | None = None,
     ) -> ShardJudge:
-        """What judges shards of a data set under constants ``(K, K)``."""
+        """What judges shards of a data set under constants ``(K, K)``; for any float32 evaluation
+        where constants around the model's values are ``known``."""
+        float32 = None
+        if known is not None:
+            float32 = Float32.of(graph, deployed, self.normalization, known, self.norm)
         certified = self.certified(graph).to(torch.device(self.device))
         judge = Judge(
             RoundedEvaluator(certified),
             logits_of(certified),
             pairwise,
-            Runtime(graph, deployed, output=graph.file_output, threads=threads),
+            Runtime(
+                graph,
+                deployed,
+                output=graph.file_output,
+                threads=threads,
+                as_written=float32 is not None,
+            ),
             self.preparation(graph),
+            float32,
         )
         attacker = None
         if self.attack is not None:
@@ -111,6 +124,7 @@ class Task:
     model, input_shape, output : what the graph is loaded with.
     model_sha256, data_signature : what must be found there.
     pairwise : ``(K, K)`` proven constants.
+    known : constants around values, where radii are to hold for any float32 evaluation.
     """
 
     model: str
@@ -122,6 +136,7 @@ class Task:
     rules: Rules
     pairwise: np.ndarray
     versions: dict[str, str]
+    known: Known | None = None
 
     def open(self) -> ShardJudge:
         """What judges the shards.  Raises InputError where something is not as it was."""
@@ -145,4 +160,6 @@ class Task:
         if dataset.signature() != self.data_signature:
             raise InputError(dataset.name, "are not the data that they are elsewhere", "copy them")
         check_layout(dataset, graph.sample_shape)
-        return self.rules.judge_of(graph, graph.source, dataset, self.pairwise, threads=1)
+        return self.rules.judge_of(
+            graph, graph.source, dataset, self.pairwise, threads=1, known=self.known
+        )

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lipcert.api import bound, inspect
-from lipcert.bounds.context import Progress
+from lipcert.api import bound, inspect, norm_settings
+from lipcert.bounds.context import BoundContext, Progress
 from lipcert.bounds.result import LipschitzBound
+from lipcert.certification.float32 import Known, checked_network
 from lipcert.certifying.settings import Settings
+from lipcert.certifying.surroundings import surroundings
 from lipcert.errors import UnboundedError
 from lipcert.graph import Graph
 from lipcert.inspection import Layer
@@ -17,10 +19,14 @@ from lipcert.inspection import Layer
 
 @dataclass(frozen=True)
 class Proved:
-    """The bound of the logits, pairwise constants included, and the layers for reports."""
+    """The bound of the logits, pairwise constants included, and the layers for reports.
+
+    ``known`` are constants around every value that float32 rounds, None in real arithmetic.
+    """
 
     bound: LipschitzBound
     layers: tuple[Layer, ...]
+    known: Known | None = None
 
     def record(self) -> dict[str, Any]:
         """In JSON's types, floats exactly; multipliers are left out."""
@@ -42,16 +48,24 @@ class Proved:
             )
             for layer in record["layers"]
         ]
-        return cls(LipschitzBound(**fields), tuple(layers))
+        return cls(LipschitzBound(**fields), tuple(layers), record["known"])
 
 
-def prove(graph: Graph, settings: Settings, *, details: bool, progress: Progress) -> Proved:
+def prove(
+    graph: Graph,
+    deployed: str | bytes,
+    settings: Settings,
+    *,
+    details: bool,
+    progress: Progress,
+) -> Proved:
     """Bound the certified map's logits and, for ``details``, inspect the layers.
 
     Raises UnboundedError where there is no finite bound.
     """
+    certified = settings.rules.certified(graph)
     found = bound(
-        settings.rules.certified(graph),
+        certified,
         norm=settings.norm,
         method=settings.method,
         spectral=settings.spectral,
@@ -75,4 +89,10 @@ def prove(graph: Graph, settings: Settings, *, details: bool, progress: Progress
             progress=progress,
         )
         layers = inspection.layers
-    return Proved(found, layers)
+    known = None
+    if settings.semantics == "float32":
+        network = checked_network(graph, deployed, settings.normalization)
+        norms = norm_settings("l2", settings.spectral, settings.device, settings.time_limit)
+        context = BoundContext("l2", norms, progress, settings.solver)
+        known = surroundings(certified, network, context)
+    return Proved(found, layers, known)

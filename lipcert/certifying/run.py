@@ -25,6 +25,7 @@ from lipcert.certification.data import (
     dataset_of_arrays,
 )
 from lipcert.certification.execution import check_cluster
+from lipcert.certification.float32 import checked_network
 from lipcert.certification.journal import Journal
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.result import Certificates
@@ -51,6 +52,7 @@ def certify(
     *,
     eps: Sequence[float | str] = (),
     norm: str = "l2",
+    semantics: str = "real",
     method: str = "auto",
     spectral: str = "auto",
     labels: str | Path | None = None,
@@ -73,13 +75,16 @@ def certify(
     """A certified radius for every sample of a data set.
 
     No perturbation of ``norm`` smaller than a sample's radius changes its predicted class, in
-    real arithmetic on the weights that the file holds.
+    real arithmetic on the weights that the file holds or for any float32 evaluation of them.
 
     Parameters
     ----------
     data : path of a data set (a file or folder of a known format), a data set, or arrays
         ``(x, y)``.
     eps : perturbation sizes at which to count, numbers or text such as "36/255".
+    semantics : "real", or "float32": radii hold for every IEEE-754 float32 evaluation, in any
+        order of summation, with or without fused multiply-add; those in real arithmetic are
+        told beside them.
     labels : path of the labels, for samples without.
     normalize : "mean=…,std=…" applied to the data before the model and certified with it.
     input_range : lowest and highest valid value; data outside is an error.
@@ -94,7 +99,8 @@ def certify(
     resume : a journal file; what it holds of this run is not done again.
 
     Other parameters as for :func:`bound`.  Raises InputError for unusable data or options,
-    UnboundedError where the model has no finite bound, NothingEvaluatedError for no samples,
+    UnboundedError where the model has no finite bound, UnsupportedError for a model that is not
+    covered in float32, NothingEvaluatedError for no samples,
     RefutedError (a SoundnessError) where the attack contradicts a radius, WorkerError where
     processes or machines are lost again and again.
     """
@@ -102,6 +108,7 @@ def certify(
     settings = Settings.read(
         eps=eps,
         norm=norm,
+        semantics=semantics,
         method=method,
         spectral=spectral,
         labels=labels,
@@ -153,6 +160,8 @@ class Run:
         """Refuse what cannot work before anything is computed."""
         check_layout(self.dataset, self.graph.sample_shape)
         _ = self.labels
+        if self.settings.semantics == "float32":
+            checked_network(self.graph, self.deployed, self.settings.normalization)
         if self.cluster is not None:
             check_cluster(self.cluster)
         if self.settings.input_range is not None:
@@ -183,7 +192,13 @@ class Run:
         """The bound: from the journal, or found and entered there."""
         if journal is not None and journal.proved is not None:
             return Proved.of_record(journal.proved)
-        proved = prove(self.graph, self.settings, details=self.details, progress=self.progress)
+        proved = prove(
+            self.graph,
+            self.deployed,
+            self.settings,
+            details=self.details,
+            progress=self.progress,
+        )
         if journal is not None:
             journal.prove(proved.record())
         return proved
@@ -200,11 +215,17 @@ class Run:
             np.asarray(table, dtype=np.float64),
             self.workers,
             self.cluster,
+            proved.known,
         )
         attacked = self.settings.attack is not None
         doing = "certifying and attacking" if attacked else "certifying"
         samples = len(self.dataset)
-        found = Collection(samples, scored=self.graph.outputs == 1, attacked=attacked)
+        found = Collection(
+            samples,
+            scored=self.graph.outputs == 1,
+            attacked=attacked,
+            float32=proved.known is not None,
+        )
         for result in work.results(journal):
             found.add(result, self.graph.name)
             self.progress(doing, found.done / samples)
@@ -220,7 +241,7 @@ class Run:
         return Certificates(
             samples=len(self.dataset),
             clean_correct=int(np.count_nonzero(found.predictions == labels)),
-            certified=count_certified(found.radii, settings.eps, found.adversarial),
+            certified=count_certified(found.radii, settings.eps, found.adversarial, found.real),
             radii=found.radii,
             predictions=found.predictions,
             labels=labels,
@@ -244,11 +265,13 @@ class Run:
             best=found.examples(best, labels, self.dataset),
             command=command,
             versions=versions(),
+            semantics=settings.semantics,
+            real_radii=found.real,
         )
 
     def _scores(self, proved: Proved, found: Collection) -> Scores | None:
-        if found.values is None:
-            return None
+        if found.values is None or found.real is not None:
+            return None  # what scores certify is worked out for real arithmetic
         constant, eps = proved.bound.value, self.settings.eps
         return scores_of(found.values, self.labels, constant, eps, error=found.error)
 

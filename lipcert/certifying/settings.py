@@ -11,6 +11,7 @@ from typing import Any
 from lipcert.api import chosen_device
 from lipcert.certification.attack import AttackSettings
 from lipcert.certification.certificates import parse_eps
+from lipcert.certification.float32 import SEMANTICS
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.task import Rules
 from lipcert.errors import InputError
@@ -36,6 +37,7 @@ class Settings:
     solver: str
     input_shape: Shape | None
     output: str | None
+    semantics: str = "real"
 
     @classmethod
     def read(
@@ -47,6 +49,7 @@ class Settings:
         attack: bool | AttackSettings,
         first: int | None,
         norm: str,
+        semantics: str = "real",
         **others: Any,
     ) -> Settings:
         """Check what can be checked before anything is opened.  Raises InputError."""
@@ -54,6 +57,9 @@ class Settings:
         chosen = AttackSettings() if attack is True else attack or None
         if chosen is not None:
             _check_attack(norm, sizes, chosen)
+        if semantics not in SEMANTICS:
+            choices = " or ".join(SEMANTICS)
+            raise InputError("--semantics", f"{semantics!r} is not known", f"use {choices}")
         if first is not None and first < 1:
             raise InputError("--first", f"{first} is not a number of samples", "give 1 or more")
         options = Normalization.parse(normalize) if isinstance(normalize, str) else normalize
@@ -64,6 +70,7 @@ class Settings:
             attack=chosen,
             first=first,
             norm=norm,
+            semantics=semantics,
             **others,
         )
 
@@ -97,6 +104,7 @@ class Settings:
             yield from ("--eps", text)
         plain = {
             "norm": "l2",
+            "semantics": "real",
             "method": "auto",
             "spectral": "auto",
             "labels": None,

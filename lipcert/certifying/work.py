@@ -11,6 +11,7 @@ import numpy as np
 
 from lipcert.certification.data import Dataset
 from lipcert.certification.execution import judged_by_cluster, judged_by_processes
+from lipcert.certification.float32 import Known
 from lipcert.certification.journal import Journal
 from lipcert.certification.shards import Shard, ShardResult, shards_of
 from lipcert.certification.task import DataSource, Task
@@ -32,7 +33,7 @@ class Work:
     ----------
     deployed : path or bytes of what ONNX Runtime runs.
     source : what the data were opened with, None for arrays in memory.
-    pairwise : ``(K, K)`` proven constants.
+    pairwise : ``(K, K)`` proven constants; ``known`` those around values, for float32.
     workers : number of processes, 0 for this one, or "auto".
     cluster : address of a Dask scheduler, or None.
     """
@@ -45,6 +46,7 @@ class Work:
     pairwise: np.ndarray
     workers: int | str
     cluster: str | None
+    known: Known | None = None
 
     def results(self, journal: Journal | None) -> Iterator[ShardResult]:
         """The results of all shards: first those in the journal, which gets the others."""
@@ -67,7 +69,7 @@ class Work:
             yield from judged_by_processes(self._task("--workers"), shards, workers)
         else:
             judge = self.settings.rules.judge_of(
-                self.graph, self.deployed, self.dataset, self.pairwise
+                self.graph, self.deployed, self.dataset, self.pairwise, known=self.known
             )
             yield from map(judge.run, shards)
 
@@ -105,6 +107,7 @@ class Work:
             self.settings.rules,
             self.pairwise,
             versions(),
+            self.known,
         )
 
 

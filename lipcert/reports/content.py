@@ -200,6 +200,15 @@ def attacked_texts(certificates: Certificates) -> list[str]:
     ]
 
 
+def real_texts(certificates: Certificates) -> list[str]:
+    """For every row of :func:`count_rows` the samples certified in real arithmetic; none unless
+    the counts are for float32."""
+    if certificates.semantics != "float32":
+        return []
+    total = certificates.samples
+    return ["", *(f"{entry.real}/{total}" for entry in certificates.certified)]
+
+
 def score_facts(certificates: Certificates) -> Iterator[Fact]:
     """What the values of a model with one output certify."""
     scores = certificates.scores

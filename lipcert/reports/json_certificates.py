@@ -14,7 +14,7 @@ from lipcert.reports.json_format import Json, layer_object, plain_object, writte
 from lipcert.reports.words import searched_lower
 
 if TYPE_CHECKING:
-    from lipcert.certification.result import Certificates, Example
+    from lipcert.certification.result import Certificates, CertifiedAt, Example
 
 
 @renders("json", "Certificates")
@@ -40,7 +40,7 @@ def certificates_object(certificates: Certificates) -> dict[str, Json]:
             "command": certificates.command,
             "samples": certificates.samples,
             "clean_correct": certificates.clean_correct,
-            "certified": [dataclasses.asdict(entry) for entry in certificates.certified],
+            "certified": [_counts(entry) for entry in certificates.certified],
             "radius": {
                 "mean": radius.mean,
                 "median": radius.median,
@@ -49,7 +49,7 @@ def certificates_object(certificates: Certificates) -> dict[str, Json]:
             },
             "norm": certificates.norm,
             "units": certificates.units,
-            "semantics": bound.semantics,
+            "semantics": certificates.semantics,
             "normalization": certificates.normalization,
             "input_range": certificates.input_range,
             "disagreements": certificates.disagreements,
@@ -82,6 +82,12 @@ def certificates_object(certificates: Certificates) -> dict[str, Json]:
             "versions": certificates.versions,
         }
     )
+
+
+def _counts(entry: CertifiedAt) -> dict[str, object]:
+    """``real`` is told where the counts are for float32, and only there."""
+    found = dataclasses.asdict(entry)
+    return {key: value for key, value in found.items() if key != "real" or value is not None}
 
 
 def _example(example: Example) -> dict[str, object]:

@@ -58,17 +58,22 @@ def _counts(record: Record) -> str:
     """Certified from below and, where there was an attack, attacked from above."""
     total = record.samples
     correct = f"{record.clean_correct}/{total}"
-    rows = [("correct", correct, percentage(record.clean_correct, total), "", "")]
+    rows = [("correct", correct, percentage(record.clean_correct, total), "", "", "")]
     for level in record.levels:
         label = f"ε = {escaped(level_label(level))}"
         share = percentage(level.certified, total)
         left = _attacked(level.attacked, total)
-        rows.append((label, f"{level.certified}/{total}", share, *left))
-    if record.attack is None:
-        titles = ("", "certified", "share")
-        return table(titles, [row[:3] for row in rows], right={1, 2})
-    between = ("", "certified ≤", "share ≤", "≤ left by the attack", "≤ share")
-    return table(between, rows, right={1, 2, 3, 4})
+        real = "" if level.real is None else f"{level.real}/{total}"
+        rows.append((label, f"{level.certified}/{total}", share, *left, real))
+    titles = ["", "certified", "share"]
+    if record.attack is not None:
+        titles = ["", "certified ≤", "share ≤", "≤ left by the attack", "≤ share"]
+    shown = list(range(len(titles)))
+    if record.semantics == "float32":
+        titles.append("certified in real arithmetic")
+        shown.append(5)
+    chosen = [tuple(row[place] for place in shown) for row in rows]
+    return table(tuple(titles), chosen, right=set(range(1, len(titles))))
 
 
 def _attacked(count: int | None, total: int) -> tuple[str, str]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 HEADER = ("index", "label", "prediction", "correct", "margin", "radius")
 SIGNED = "signed_radius"
 """Last column for models with one output."""
+REAL = "radius_in_reals"
+"""Last column where radii are for float32."""
 
 
 def radii_csv(certificates: Certificates) -> str:
@@ -19,19 +21,23 @@ def radii_csv(certificates: Certificates) -> str:
 
     ``correct`` is 1 or 0; margin and radius have full precision ("inf" where no perturbation can
     change the class), the radius in the data's own units.  A model with one output has the signed
-    radius of its score too: that of a wrong sign negative.
+    radius of its score too: that of a wrong sign negative; radii for float32 have those in real
+    arithmetic beside them.
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    scores = certificates.scores
-    rows.writerow(HEADER if scores is None else (*HEADER, SIGNED))
-    more = () if scores is None else ((scores.signed_radii + 0.0).tolist(),)  # no -0.0
+    further = {}
+    if certificates.scores is not None:
+        further[SIGNED] = (certificates.scores.signed_radii + 0.0).tolist()  # no -0.0
+    if certificates.real_radii is not None:
+        further[REAL] = certificates.real_radii.tolist()
+    rows.writerow((*HEADER, *further))
     columns = (
         certificates.labels.tolist(),
         certificates.predictions.tolist(),
         certificates.margins.tolist(),
         certificates.radii.tolist(),
-        *more,
+        *further.values(),
     )
     for index, (label, prediction, *sizes) in enumerate(zip(*columns, strict=True)):
         rows.writerow((index, label, prediction, int(label == prediction), *sizes))

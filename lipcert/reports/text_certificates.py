@@ -14,6 +14,7 @@ from lipcert.reports.words import (
     attack_note,
     certificate_statement,
     disagreement_note,
+    float32_note,
     plural,
     printable,
 )
@@ -38,7 +39,7 @@ def certificates_layout(certificates: Certificates) -> RenderableType:
     total = certificates.samples
     width = BAR if certificates.attack is None else NARROW_BAR
     left = [certificates.clean_correct, *(entry.attacked for entry in certificates.certified)]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (label, fraction, percent, bar(count, total, width, left=most), attacked)
         for (label, count, fraction, percent), most, attacked in zip(
             content.count_rows(certificates),
@@ -49,11 +50,15 @@ def certificates_layout(certificates: Certificates) -> RenderableType:
     ]
     *heads, attacked = content.count_titles(certificates)
     titles = (*heads, "", attacked) if attacked else ()
+    real = content.real_texts(certificates)
+    if real:
+        titles = (*heads, "", attacked, "in reals")
+        rows = [(*row, text) for row, text in zip(rows, real, strict=True)]
     what = f"on {printable(certificates.data)}, {plural(total, 'sample')}, {certificates.norm}"
     return Group(
         title(certificates.bound.model, what),
         "",
-        grid(titles, rows, COUNT_STYLES),
+        grid(titles, rows, (*COUNT_STYLES, Style(right=True)) if real else COUNT_STYLES),
         "",
         facts([*content.radius_facts(certificates), *content.score_facts(certificates)]),
         "",
@@ -75,9 +80,9 @@ def bar(count: int, total: int, width: int = BAR, *, left: int | None = None) ->
 
 def _notes(certificates: Certificates) -> Iterator[RenderableType]:
     yield note(certificate_statement(certificates))
-    attack = attack_note(certificates)
-    if attack:
-        yield note(attack)
+    for text in (float32_note(certificates), attack_note(certificates)):
+        if text:
+            yield note(text)
     disagreements = disagreement_note(certificates)
     if disagreements:
         yield note(disagreements, "yellow")

@@ -9,8 +9,17 @@ if TYPE_CHECKING:
     from lipcert.bounds.result import LipschitzBound
     from lipcert.certification.result import Certificates
 
-SEMANTICS = {"real": "in real arithmetic on the weights that the file holds"}
+SEMANTICS = {
+    "real": "in real arithmetic on the weights that the file holds",
+    "float32": "for every IEEE-754 float32 evaluation of the file's nodes, in any order of "
+    "summation, with or without fused multiply-add",
+}
 """What a bound's ``semantics`` means."""
+OUTSIDE_FLOAT32 = (
+    "TF32, half precision and bfloat16, Winograd and FFT convolutions, flushing denormals to zero, "
+    "and graph rewrites by the runtime that change weights, such as folding a BatchNormalization"
+)
+"""What is no IEEE-754 float32 evaluation of the nodes in a file."""
 ITSELF = "the constant itself, up to rounding"
 """Remark on a bound that is exact."""
 NORM_SIGNS = {"l1": "₁", "l2": "₂", "linf": "∞"}
@@ -65,8 +74,20 @@ def certificate_statement(certificates: Certificates) -> str:
     """What a certified sample is."""
     return (
         f"No perturbation of {certificates.norm} norm up to ε changes the class of a certified "
-        f"sample: proved {semantics_of(certificates.bound)}."
+        f"sample: proved {SEMANTICS[certificates.semantics]}."
     )
+
+
+def float32_note(certificates: Certificates) -> str:
+    """What float32 costs and what it leaves out, or "" in real arithmetic."""
+    if certificates.semantics != "float32":
+        return ""
+    lost = [(entry.real or 0) - entry.count for entry in certificates.certified]
+    cost = ""
+    if lost:
+        most = f"at most {plural(max(lost), 'sample')} at one ε" if max(lost) else "no sample"
+        cost = f"Against real arithmetic float32 costs {most}. "
+    return f"{cost}Not covered: {OUTSIDE_FLOAT32}."
 
 
 def attack_note(certificates: Certificates) -> str:

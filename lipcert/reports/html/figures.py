@@ -48,6 +48,8 @@ def figures(record: Record) -> tuple[Figure, ...]:
 
 def _level(level: Level, total: int) -> Figure:
     remarks = [f"{level.certified}/{total} certified"]
+    if level.real is not None:
+        remarks.append(f"{level.real}/{total} in real arithmetic")
     possible = None
     if level.attacked is not None:
         share = percentage_up(level.attacked, total)

@@ -12,12 +12,14 @@ SCHEMA = "lipcert/certify/2"
 
 @dataclass(frozen=True)
 class Level:
-    """Exact counts at one ε of the run; ``attacked`` is None without an attack."""
+    """Exact counts at one ε of the run; ``attacked`` is None without an attack, ``real`` unless
+    the others are for float32."""
 
     eps: float
     text: str
     certified: int
     attacked: int | None
+    real: int | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,10 @@ def _level(spot: Spot, total: int) -> Level:
     attacked = spot["attacked"].maybe(lambda found: found.count(total))
     if attacked is not None and attacked < certified:
         spot.contradict("counts more samples as certified than the attack leaves")
-    return Level(spot["eps"].finite(), spot["eps_text"].text(), certified, attacked)
+    real = spot["real"].maybe(lambda found: found.count(total)) if "real" in spot else None
+    if real is not None and real < certified:
+        spot.contradict("counts more samples as certified for float32 than in real arithmetic")
+    return Level(spot["eps"].finite(), spot["eps_text"].text(), certified, attacked, real)
 
 
 def _normalization(spot: Spot) -> tuple[tuple[str, tuple[float, ...]], ...]:

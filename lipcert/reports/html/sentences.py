@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lipcert.reports.html.record import Record
 from lipcert.reports.numbers import RADIUS, at_least, at_most
-from lipcert.reports.words import SEMANTICS, plural
+from lipcert.reports.words import OUTSIDE_FLOAT32, SEMANTICS, plural
 
 OWN_UNITS = "the data's own units"
 
@@ -73,10 +73,13 @@ def observed(record: Record) -> Iterator[str]:
 
 def not_covered(record: Record) -> Iterator[str]:
     """What nobody should read into the numbers."""
-    yield (
-        "The rounding of float32: the program that runs the model rounds in its own way, and may "
-        "decide a sample otherwise whose margin is of the order of that rounding."
-    )
+    if record.semantics == "float32":
+        yield f"{OUTSIDE_FLOAT32}."
+    else:
+        yield (
+            "The rounding of float32: the program that runs the model rounds in its own way, and "
+            "may decide a sample otherwise whose margin is of the order of that rounding."
+        )
     yield f"Perturbations of another norm than {record.norm}, or larger than a sample's radius."
     yield "Other samples: the shares are those of this data set."
     if record.attack is not None:
