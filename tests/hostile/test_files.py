@@ -133,6 +133,29 @@ def test_devices(refusal, name: str):
     assert "is not a regular file" in refusal("bound", name)
 
 
+@pytest.mark.parametrize("kind", ["Loop", "ConstantOfShape"])
+def test_nodes_that_the_output_does_not_need_are_not_run(limited, tmp_path: Path, kind: str):
+    """ONNX Runtime alone would take 2^62 turns, or a terabyte."""
+    proto = classifier(w=outside("w", (1, 4), location="w.data"))
+    (tmp_path / "w.data").write_bytes(bytes(16))
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["a", "a"], ["b"])],
+        "body", [value("i", 7, ()), value("go", 9, ()), value("a", 1, ())],
+        [value("on", 9, ()), value("b", 1, ())],
+    )  # fmt: skip
+    held = {"turns": np.array(1 << 62), "go": np.array(True), "one": np.float32(1)}
+    held["sides"] = np.array([1 << 19, 1 << 19])
+    proto.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in held.items())
+    operands = {"Loop": ["turns", "go", "one"], "ConstantOfShape": ["sides"]}[kind]
+    more = {"body": body} if kind == "Loop" else {}
+    proto.graph.node.append(helper.make_node(kind, operands, ["dead"], **more))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    np.savez(tmp_path / "x.npz", x=np.eye(4, dtype=np.float32), y=np.arange(4))
+    ended = limited("certify", "m.onnx", "x.npz", "--eps", "0.1")
+    assert ended.exit_code == 0 and "4/4" in ended.stdout, ended
+
+
 # --- data --------------------------------------------------------------------------------------
 
 
