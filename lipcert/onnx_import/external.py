@@ -28,9 +28,9 @@ def read_external(model: onnx.ModelProto, path: Path, digest: hashlib._Hash) -> 
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "")
         place = f"{path.name}, external data of {tensor.name!r}"
+        entries = _entries(tensor, place)
+        location = entries.get("location", "")
         if location not in files:
             files[location] = _read(path.parent, location, place, needed[location])
             digest.update(files[location])
@@ -55,15 +55,23 @@ def _tensors(graph: onnx.GraphProto) -> list[TensorProto]:
     return found
 
 
+def _entries(tensor: TensorProto, place: str) -> dict[str, str]:
+    """Location, offset and length as texts; protocol buffers do not check that they are."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if not all(isinstance(text, str) for text in (*entries, *entries.values())):
+        raise InputError(place, "is described by what is not text", "export the model again")
+    return entries
+
+
 def _needed(graph: onnx.GraphProto, name: str) -> Counter[str]:
     """Bytes that tensors take from each file by their shapes."""
     found: Counter[str] = Counter()
     for tensor in _tensors(graph):
         if tensor.data_location == TensorProto.EXTERNAL:
-            entries = {entry.key: entry.value for entry in tensor.external_data}
             place = f"{name}, external data of {tensor.name!r}"
             size = _byte_size(tensor, place)
-            found[entries.get("location", "")] += math.prod(tensor.dims) if size is None else size
+            location = _entries(tensor, place).get("location", "")
+            found[location] += math.prod(tensor.dims) if size is None else size
     return found
 
 

@@ -62,7 +62,7 @@ def test_samples_that_are_single_numbers(norm: str) -> None:
     """A model of an open batch and no other axis."""
     relu = Node("r", "Relu", ACTIVATIONS["Relu"](), ("x",), "y", (1,))
     graph = Graph("m", (relu,), "x", "y", (1,), True, 17)
-    assert lower_bound(graph, norm=norm, seconds=0.1) == 1.0
+    assert 0.99 <= lower_bound(graph, norm=norm, seconds=0.1) <= 1.0
 
 
 def test_constant_map_has_slope_zero() -> None:

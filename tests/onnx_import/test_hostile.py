@@ -110,6 +110,13 @@ def test_external_data_that_does_not_fit(tmp_path: Path, entries: dict[str, str]
     assert "'w'" in caught.value.place
 
 
+def test_a_location_that_is_not_text(tmp_path: Path):
+    path = external(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"w.data", b"w\xfe\xfeata"))
+    with pytest.raises(InputError, match="not text"):
+        load_graph(path)
+
+
 @pytest.mark.parametrize("kind", ["symlink", "hardlink", "folder", "linked folder"])
 def test_external_data_behind_links(tmp_path: Path, kind: str):
     outside = tmp_path / "outside"
