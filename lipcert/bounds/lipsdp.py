@@ -7,6 +7,7 @@ neurons ("LipSDP-Network" in the paper) is not a bound and is not offered: on
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
 
@@ -22,12 +23,16 @@ from lipcert.bounds.parts import part_of, without_dead_stages
 from lipcert.bounds.plan import Stretch, describe, plan
 from lipcert.bounds.relaxation import Part, relax
 from lipcert.bounds.result import METHODS, Constants
+from lipcert.bounds.torus import torus_lipsdp
 from lipcert.conic.feasibility import proven_multipliers
 from lipcert.conic.hkm import Report
 from lipcert.conic.problem import ScaledProblem
 from lipcert.conic.solvers import SOLVERS, Solution
+from lipcert.errors import SolverError
 from lipcert.rounding import mul_up, sqrt_up
 from lipcert.signals import SignalForm
+
+logger = logging.getLogger(__name__)
 
 LEAST_GAIN = 1e-3
 """Of the whole, relative to the product of norms: with less, pairs are not solved one by one."""
@@ -69,6 +74,10 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     if not live.stages:
         return plain
     stretches = plan(live, context)
+    if not per_layer and (len(stretches) > 1 or stretches[0].boxed):
+        found = _on_the_torus(form, live, context)
+        if found is not None:
+            return found
     if all(stretch.boxed for stretch in stretches):
         too_large = "too large for a matrix inequality in this time and memory: the averaged bound"
         return replace(context.once(averaged_bound, form), details=too_large)
@@ -98,6 +107,25 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
         details,
         multipliers=multipliers,
     )
+
+
+def _on_the_torus(form: SignalForm, live: SignalForm, context: BoundContext) -> Constants | None:
+    """The bound with convolutional parts on the torus, where that is below the averaged one."""
+    try:
+        found = torus_lipsdp(live, context, lipsdp_neuron_bound)
+    except SolverError as error:
+        logger.info("%s", error)
+        return None
+    plain = context.once(averaged_bound, form)
+    if found is None or not found.value < plain.value:
+        return None
+
+    def pairwise() -> np.ndarray:
+        table: np.ndarray = np.minimum(plain.pairwise(), mul_up(found.value, sqrt_up(2.0)))
+        np.fill_diagonal(table, 0.0)
+        return table if found.pairs is None else np.minimum(table, found.pairs)
+
+    return Constants(found.value, plain.signals, pairwise, found.details)
 
 
 def _part(form: SignalForm, stretch: Stretch, context: BoundContext) -> Part:

@@ -74,9 +74,7 @@ def frequency_blocks(convolution: Convolution, torus: Shape) -> FrequencyBlocks:
         )
     ]
     taps = list(itertools.product(*(range(k) for k in convolution.kernel)))
-    twiddles = _twiddles(
-        coarse, [[o[t] for o, t in zip(offsets, tap, strict=True)] for tap in taps]
-    )
+    turns = twiddles(coarse, [[o[t] for o, t in zip(offsets, tap, strict=True)] for tap in taps])
     phases: dict[tuple[int, ...], list[int]] = {}
     for position, tap in enumerate(taps):
         phase = tuple(r[t] for r, t in zip(residues, tap, strict=True))
@@ -85,7 +83,7 @@ def frequency_blocks(convolution: Convolution, torus: Shape) -> FrequencyBlocks:
     out, per_group = convolution.weight.shape[0] // groups, convolution.weight.shape[1]
     flat = convolution.weight.reshape(groups, out, per_group, len(taps))
     device = convolution.weight.device
-    real, imaginary = (torch.from_numpy(part).to(device) for part in twiddles)
+    real, imaginary = (torch.from_numpy(part).to(device) for part in turns)
     parts, totals = [], []
     for chosen in phases.values():
         picked = flat[..., chosen].reshape(-1, len(chosen)).T
@@ -104,8 +102,8 @@ def frequency_blocks(convolution: Convolution, torus: Shape) -> FrequencyBlocks:
     return FrequencyBlocks(blocks, largest * per_entry * (1.0 + 1e-9))
 
 
-def _twiddles(grid: list[int], shifts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary parts ``(frequencies, taps)`` of ``e^{iω·q}``, each within 24·u·dims.
+def twiddles(grid: list[int], shifts: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary parts ``(frequencies, shifts)`` of ``e^{iω·q}``, each within 24·u·dims.
 
     The phase k·q mod N is exact in integers; the table of N-th roots of unity has an argument
     error of at most 2π·2u and a few units in the last place of sine and cosine.

@@ -1,0 +1,125 @@
+"""LipSDP of a model with convolutional parts: segments whose constants multiply, all proved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lipcert.bounds.averaged import averaged_bound
+from lipcert.bounds.context import BoundContext
+from lipcert.bounds.result import Constants
+from lipcert.bounds.torus.chain import Chain, chain_problem
+from lipcert.bounds.torus.head import without_rearranged_input
+from lipcert.bounds.torus.signals import between
+from lipcert.bounds.torus.split import Segment, segments_of
+from lipcert.conic.fourier_proof import pair_factors, proven_families
+from lipcert.conic.torus_solver import Report, TorusOutcome, solve_families
+from lipcert.rounding import mul_up, sqrt_up
+from lipcert.signals import SignalForm
+
+TOLERANCE = 1e-6
+"""Relative gap of ρ at which a chain is done."""
+
+Tail = Callable[[SignalForm, BoundContext], Constants]
+"""The method for what follows the convolutional parts."""
+
+
+@dataclass(frozen=True)
+class TorusBound:
+    """A proven constant, factors ``f_ij`` of those of pairs or None, and how it came about."""
+
+    value: float
+    pairs: np.ndarray | None
+    details: str
+
+
+def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBound | None:
+    """The bound by convolutional parts; None where there is none that gains anything.
+
+    Raises SolverError where a chain has no start or no proof.
+    """
+    form = without_rearranged_input(form)
+    segments = segments_of(form, context)
+    if not any(segment.gains for segment in segments):
+        return None
+    value, pairs, told = 1.0, None, []
+    for segment in segments:
+        if segment.chain is not None:
+            found = _solved(segment.chain, context)
+        else:
+            found = _other(form, segment, context, tail)
+        if segment.stop is None and found.pairs is not None:
+            pairs = found.pairs * (value * (1.0 + 1e-14))
+        value = mul_up(value, found.value)
+        told.append(found.details)
+    return TorusBound(value, pairs, "; times ".join(told))
+
+
+def _other(form: SignalForm, segment: Segment, context: BoundContext, tail: Tail) -> TorusBound:
+    """A segment that is not convolutional, by its own constant."""
+    own = between(form, segment.start, segment.stop)
+    last = segment.stop is None
+    constants = tail(own, context) if last and segment.start else averaged_bound(own, context)
+    names = [stage.node.name for stage in own.stages]
+    text = f"{names[0]} to {names[-1]}" if names else "the output"
+    told = f"{constants.value:.6g} of {text}"
+    return TorusBound(constants.value, constants.pairwise() if last else None, told)
+
+
+def _solved(chain: Chain, context: BoundContext) -> TorusBound:
+    context.progress("frequencies of the convolutional parts", 0.0)
+    problem = chain_problem(chain, context)
+    outcome = solve_families(
+        problem.families,
+        problem.start,
+        tolerance=TOLERANCE,
+        deadline=context.settings.deadline,
+        report=_teller(context),
+    )
+    context.interrupted = context.interrupted or outcome.ending == "interrupted"
+    context.progress("proof of the multipliers", 1.0)
+    inside = [outcome.inside, problem.start]
+    y, share = proven_families(problem.families, outcome.y, inside)
+    value = sqrt_up(float(y[0]))
+    factors = pair_factors(problem.families[-1], y)
+    pairs = None
+    if factors is not None:
+        pairs = np.sqrt(factors) * (1.0 + 1e-15) * value * (1.0 + 1e-15)
+        pairs = np.nextafter(pairs, math.inf)
+        np.fill_diagonal(pairs, 0.0)
+    return TorusBound(value, pairs, _account(chain, outcome, value, share))
+
+
+def _teller(context: BoundContext) -> Report:
+    def tell(iteration: int, rho: float, gap: float) -> None:
+        known = 0.0 < gap < 1.0
+        told = f"gap {gap / 2.0:.1e}" if known else "gap not known yet"
+        done = 0.1 + math.log10(1.0 / gap) / 7.0 if known else 0.0
+        bound = math.sqrt(rho)
+        context.progress(
+            f"iteration {iteration}: bound {bound:.7g}, {told}", min(max(done, 0.05), 1.0)
+        )
+
+    return tell
+
+
+def _account(chain: Chain, outcome: TorusOutcome, value: float, share: float) -> str:
+    names = []
+    for part in chain.parts:
+        torus = "×".join(map(str, part.geometry.coarse))
+        names.append(f"{len(part.form.stages)} on {torus}")
+    text = f"{chain.stages} stages on tori ({', '.join(names)}"
+    text += f", {len(chain.head.stages)} dense)" if chain.head else ")"
+    text += f": {value:.6g}, {outcome.iterations} iterations over {outcome.looked} of "
+    text += f"{outcome.frequencies} frequencies"
+    if outcome.ending != "optimal":
+        text += f", {outcome.ending} early"
+    if math.isfinite(outcome.lower) and outcome.lower > 0.0:
+        excess = value / math.sqrt(outcome.lower) - 1.0
+        text += f", within {max(excess, 0.0):.1e} of the optimum"
+    if share > 1e-8:
+        text += f"; {share:.0e} of a feasible start mixed in to prove it"
+    return text

@@ -1,0 +1,179 @@
+"""One family of blocks inside the batched primal-dual iteration: its iterates and its algebra."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipcert.conic.blockwise import BlockFactor, Blocks, cholesky
+from lipcert.conic.fourier import FourierBlock
+
+LANCZOS_STEPS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Move:
+    """A direction: the change of S times ``S⁻¹``, of S by blocks, and of X."""
+
+    SZ: Tensor
+    S: Blocks
+    X: Tensor
+
+
+class Member:
+    """Some frequencies of a family with their S and X.
+
+    Parameters
+    ----------
+    block : the inequality at these frequencies.
+    X : primal matrices ``(B, D, D)``.
+    factor : of S at the present multipliers.
+    """
+
+    def __init__(self, block: FourierBlock, X: Tensor, factor: BlockFactor) -> None:
+        self.block = block
+        self.factor = factor
+        self.set_primal(X, torch.linalg.cholesky_ex(X)[0])
+
+    def set_primal(self, X: Tensor, lower: Tensor) -> None:
+        """Another X with its Cholesky factor."""
+        self.X, self.lower = X, lower
+
+    def prepare(self) -> None:
+        """What both directions of an iteration need."""
+        self.Z, self.half = self.factor.full_inverse()
+        self.table_Z = self._table(self.Z)
+        self.table_X = self._table(self.X)
+
+    def _table(self, Y: Tensor) -> Tensor:
+        return self.block.times_rows(self.block.times_rows(Y).mH)
+
+    def values(self, table: Tensor, count: int) -> Tensor:
+        """``Σ_ω tr(M_k Y)`` from the table ``F Y Fᴴ``."""
+        own = table.diagonal(dim1=-2, dim2=-1).real.sum(0) * self.block.signs
+        return own.new_zeros(count).index_add_(0, self.block.places, own)
+
+    def values_of(self, Y: Tensor, count: int) -> Tensor:
+        """``Σ_ω tr(M_k Y)``."""
+        FY = self.block.times_rows(Y)
+        return self.values(self.block.times_rows(FY.mH), count)
+
+    def schur(self, count: int) -> Tensor:
+        """``Σ_ω Re tr(M_k S⁻¹ M_l X)``."""
+        if self.table_Z.is_complex():
+            squares = (self.table_Z.real * self.table_X.real).sum(0)
+            squares += (self.table_Z.imag * self.table_X.imag).sum(0)
+        else:
+            squares = (self.table_Z * self.table_X).sum(0)
+        signs, places = self.block.signs, self.block.places
+        squares *= signs[:, None] * signs
+        half = squares.new_zeros(count, len(places)).index_add_(0, places, squares)
+        return squares.new_zeros(count, count).index_add_(1, places, half)
+
+    def direction(self, dy: Tensor, target: float, second: Tensor | None) -> Move:
+        """``dX = target·S⁻¹ − X − sym(X dS S⁻¹) − second``."""
+        dS = self.block.linear_part(dy)
+        SZ = self._sparse_times(dS, self.Z)
+        dX = -_hermitian(self.X @ SZ) - self.X
+        if target:
+            dX = dX + target * self.Z
+        if second is not None:
+            dX = dX - second
+        return Move(SZ, dS, dX)
+
+    def second_order(self, move: Move) -> Tensor:
+        """``sym(dX dS S⁻¹)``."""
+        return _hermitian(move.X @ move.SZ)
+
+    def _sparse_times(self, sparse: Blocks, Y: Tensor) -> Tensor:
+        product = torch.zeros_like(Y)
+        starts, sizes = self.block.starts, self.block.sizes
+        own = [slice(s, s + n) for s, n in zip(starts, sizes, strict=True)]
+        for (i, j), part in sparse.items():
+            product[:, own[i]] += part @ Y[:, own[j]]
+            if i != j:
+                product[:, own[j]] += part.mH @ Y[:, own[i]]
+        return product
+
+    def complementarity(self, y: Tensor) -> Tensor:
+        """``⟨X, S(y)⟩``; with a direction of y, ``⟨X, dS⟩``."""
+        return self.inner(self.X, self.block.matrices(y))
+
+    def inner(self, X: Tensor, S: Blocks) -> Tensor:
+        """``⟨X, S⟩`` summed over the batch."""
+        starts, sizes = self.block.starts, self.block.sizes
+        own = [slice(s, s + n) for s, n in zip(starts, sizes, strict=True)]
+        total = X.new_zeros((), dtype=torch.float64)
+        for (i, j), part in S.items():
+            product = (X[:, own[i], own[j]].conj() * part).real.sum()
+            total = total + (product if i == j else 2.0 * product)
+        return total
+
+    def longest_dual(self, move: Move) -> float:
+        """About how far S can go."""
+        half = self.half
+
+        def apply(v: Tensor) -> Tensor:
+            return half @ self._sparse_times(move.S, half.mH @ v)
+
+        return _longest(apply, self.X.shape[0], self.X.shape[1], self.X)
+
+    def longest_primal(self, move: Move) -> float:
+        """About how far X can go."""
+        lower = self.lower
+
+        def apply(v: Tensor) -> Tensor:
+            w = torch.linalg.solve_triangular(lower.mH, v, upper=True)
+            image: Tensor = torch.linalg.solve_triangular(lower, move.X @ w, upper=False)
+            return image
+
+        return _longest(apply, self.X.shape[0], self.X.shape[1], self.X)
+
+    def primal_at(self, move: Move, step: float) -> tuple[Tensor, Tensor] | None:
+        """X after a step and its factor; None where it is not positive definite."""
+        X = self.X + step * move.X
+        lower, info = torch.linalg.cholesky_ex(X)
+        return None if bool((info != 0).any()) else (X, lower)
+
+    def dual_at(self, y: Tensor) -> BlockFactor | None:
+        """The factor of S(y); None where it is not positive definite."""
+        factor = cholesky(self.block.matrices(y), self.block.sizes)
+        return factor if bool(factor.good.all()) else None
+
+
+def _longest(apply, batch: int, side: int, like: Tensor) -> float:  # type: ignore[no-untyped-def]
+    """``−1/λ_min`` over a batch of Hermitian operators, by Lanczos: an estimate, to be tried."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(1, side, 1, dtype=torch.float64, generator=generator)
+    v = v.to(like.device, like.dtype)
+    v = (v / v.norm()).expand(batch, -1, -1)
+    steps = min(LANCZOS_STEPS, side)
+    basis: list[Tensor] = []
+    alphas, betas = [], []
+    for _ in range(steps):
+        basis.append(v)
+        w = apply(v)
+        alphas.append((v.conj() * w).real.sum((-2, -1)))
+        Q = torch.cat(basis, dim=2)
+        w = w - Q @ (Q.mH @ w)
+        w = w - Q @ (Q.mH @ w)
+        beta = w.norm(dim=1, keepdim=True).real
+        betas.append(beta[:, 0, 0])
+        v = w / beta.clamp(min=1e-300)
+    inner = torch.stack(betas[:-1], 1) if steps > 1 else like.real.new_zeros(batch, 0)
+    tridiagonal = torch.diag_embed(torch.stack(alphas, 1))
+    if steps > 1:
+        tridiagonal = tridiagonal + torch.diag_embed(inner, 1) + torch.diag_embed(inner, -1)
+    if not bool(torch.isfinite(tridiagonal).all()):
+        return 0.0
+    values, vectors = torch.linalg.eigh(tridiagonal)
+    residual = betas[-1] * vectors[:, -1, 0].abs()
+    smallest = float((values[:, 0] - 0.5 * residual).min())
+    return math.inf if smallest >= 0.0 else -1.0 / smallest
+
+
+def _hermitian(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.mH) / 2.0

@@ -1,0 +1,111 @@
+"""The proof that multipliers hold for every frequency, in spite of all rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipcert.conic.blockwise import Blocks, are_proven_above
+from lipcert.conic.feasibility import RETREATS
+from lipcert.conic.fourier import FourierBlock, chunks
+from lipcert.conic.problem import power_of_two
+from lipcert.errors import SolverError
+from lipcert.rounding import add_up, mul_up
+
+
+def are_proven(families: list[FourierBlock], y: Tensor) -> bool:
+    """Whether no multiplier is negative and every block of every family is proven semidefinite."""
+    if not bool(torch.isfinite(y).all()) or not bool((y > 0.0).all()):
+        return False
+    return all(_is_proven(part, y) for family in families for part in chunks(family))
+
+
+def _is_proven(family: FourierBlock, y: Tensor) -> bool:
+    scale = scales(family, y)
+    floor = family.distance_to_true(y, scale)
+    matrix = scaled(family, family.matrices(y), scale)
+    return bool(are_proven_above(matrix, family.sizes, floor).all())
+
+
+def scales(family: FourierBlock, y: Tensor) -> Tensor:
+    """Powers of two, ``(D,)``, in which every positive term of the diagonal is about 1."""
+    parts = [y[family.head_index]]
+    parts += [y[row.index] for row in family.rows if row.group is not None]
+    return power_of_two(torch.cat(parts).rsqrt())
+
+
+def scaled(family: FourierBlock, matrix: Blocks, scale: Tensor) -> Blocks:
+    """``Λ P Λ``, exactly."""
+    own = [scale[s : s + n] for s, n in zip(family.starts, family.sizes, strict=True)]
+    return {(i, j): own[i][:, None] * part * own[j] for (i, j), part in matrix.items()}
+
+
+def proven_families(
+    families: list[FourierBlock], y: Tensor, inside: list[Tensor]
+) -> tuple[Tensor, float]:
+    """Proven multipliers near y, and the share of others, farther inside, that was mixed in.
+
+    Raises SolverError where none can be proved.
+    """
+    if are_proven(families, y):
+        return y, 0.0
+    ways = [(share, inner) for share in RETREATS for inner in inside]
+    for share, inner in sorted(ways, key=lambda way: way[0] * float(way[1][0] - y[0])):
+        mixed = (1.0 - share) * y + share * inner
+        if are_proven(families, mixed):
+            return mixed, share
+    raise SolverError(
+        "lipsdp", "no multipliers can be proved feasible in float64", "use --method averaged"
+    )
+
+
+def pair_factors(family: FourierBlock, y: Tensor) -> np.ndarray | None:
+    """Proven ``(K, K)`` factors f with ``L_ij² ≤ ρ f_ij``, from proven y; None without a proof.
+
+    For outputs that read frequency 0 alone, or one real block.  With ``P_0 = P + CᴴC`` and K above
+    ``C P_0⁻¹ Cᴴ``, the multipliers times ``(e_i − e_j)ᵀ K (e_i − e_j)`` hold for that difference;
+    ``[[P_0, Cᴴ], [C, K]] ≽ 0`` proves K.
+    """
+    if not family.output:
+        return None
+    if any(bool(part.matrix[1:].any()) for part in family.output.values()):
+        return None
+    first = family.select(torch.zeros(1, dtype=torch.int64, device=y.device))
+    scale = scales(first, y)
+    side, count = first.side, len(next(iter(first.output.values())).matrix[0])
+    bordered = y.new_zeros(side + count, side + count).to(first.dtype)
+    starts, sizes = first.starts, first.sizes
+    for (i, j), part in scaled(first, first.linear_part(y), scale).items():
+        rows = slice(starts[i], starts[i] + sizes[i])
+        columns = slice(starts[j], starts[j] + sizes[j])
+        bordered[rows, columns] = part[0]
+        if i != j:
+            bordered[columns, rows] = part[0].mH
+    error = [0.0]
+    for g, reading in first.output.items():
+        own = slice(starts[g], starts[g] + sizes[g])
+        bordered[side:, own] = reading.matrix[0] * scale[own]
+        error.append(mul_up(reading.error, float(scale[own].max())))
+    C, P0 = bordered[side:, :side], bordered[:side, :side]
+    bordered[:side, side:] = C.mH
+    factor, info = torch.linalg.cholesky_ex(P0)
+    if int(info):
+        return None
+    G = C @ torch.cholesky_solve(C.mH, factor)
+    floor = add_up(first.distance_to_true(y, scale), *error)
+    for raised in (1e-10, 1e-8, 1e-6, 1e-4, 1e-2):
+        K = (G + G.mH).real / 2.0
+        K.diagonal().add_(raised)
+        bordered[side:, side:] = (G + G.mH) / 2.0 if first.dtype.is_complex else K
+        if first.dtype.is_complex:
+            bordered[side:, side:].diagonal().add_(raised)
+        if bool(are_proven_above({(0, 0): bordered[None]}, (side + count,), floor).all()):
+            diagonal = K.diagonal()
+            forms = diagonal[:, None] + diagonal - 2.0 * K
+            forms = forms.clamp(min=0.0) + 2.0**-50 * (
+                diagonal[:, None].abs() + diagonal.abs() + 2.0 * K.abs()
+            )
+            found: np.ndarray = forms.cpu().numpy() * (1.0 + 1e-14)
+            return np.asarray(np.maximum(found, found.T))
+    return None

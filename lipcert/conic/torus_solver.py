@@ -1,0 +1,290 @@
+"""The HKM iteration for many Hermitian blocks, of which few bind.
+
+As :mod:`lipcert.conic.hkm`, but in batches, and with a working set: of a family of frequencies
+only some have a primal matrix.  The multipliers must hold at all of them: a step that a frequency
+outside forbids is shortened, and that frequency joins with ``X = μ S⁻¹``.  So every iterate is a
+bound of all frequencies, and the primal values of some of them bound the optimum from below.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lipcert.conic.batched import Member, Move
+from lipcert.conic.blockwise import cholesky
+from lipcert.conic.fourier import FourierBlock, holding
+
+MOST_ITERATIONS = 100
+FIRST = 32
+"""Frequencies of a family in the working set from the beginning."""
+MOST_AT_ONCE = 24
+"""Frequencies of a family that join at once."""
+TABLE_ELEMENTS = 1 << 22
+"""Complex elements of the tables of one member."""
+HALFWAY = 0.3
+"""Relative gap down to which an iterate is kept as one well inside."""
+SHORTEST_STEP = 1e-6
+
+Report = Callable[[int, float, float], None]
+"""Called after each iteration with its number, the objective and the relative gap."""
+
+
+@dataclass
+class TorusOutcome:
+    """Where an iteration ended.
+
+    Parameters
+    ----------
+    y : the best multipliers, at which all blocks are positive definite, up to rounding.
+    inside : others, farther inside.
+    lower : a number below which the optimum is not, up to rounding; −∞ if unknown.
+    iterations : how many were made; ``looked`` of ``frequencies`` had a primal matrix.
+    ending : "optimal", "stopped", "interrupted" or "stalled".
+    """
+
+    y: Tensor
+    inside: Tensor
+    lower: float = -math.inf
+    iterations: int = 0
+    ending: str = "stalled"
+    looked: int = 0
+    frequencies: int = 0
+    history: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def gap(self) -> float:
+        """Relative distance of the objective to the bound from below."""
+        rho = float(self.y[0])
+        if not math.isfinite(self.lower):
+            return math.inf
+        return max(0.0, (rho - self.lower) / rho)
+
+
+@torch.inference_mode()
+def solve_families(
+    families: list[FourierBlock],
+    start: Tensor,
+    *,
+    tolerance: float = 1e-6,
+    deadline: float = math.inf,
+    report: Report | None = None,
+) -> TorusOutcome:
+    """Minimise y_0 over multipliers that all families share, from strictly feasible ones.
+
+    Raises ValueError where ``start`` is not strictly feasible.
+    """
+    run = _Run(families, start)
+    outcome = TorusOutcome(start, start)
+    lasted = 0.0
+    try:
+        for _ in range(MOST_ITERATIONS):
+            began = time.monotonic()
+            if began + lasted > deadline:
+                outcome.ending = "stopped"
+                break
+            moved = run.advance()
+            lasted = time.monotonic() - began
+            outcome.iterations += 1
+            if float(run.y[0]) < float(outcome.y[0]):
+                outcome.y = run.y
+            outcome.lower = max(outcome.lower, run.lower)
+            if outcome.gap > HALFWAY:
+                outcome.inside = run.y
+            outcome.history.append((float(outcome.y[0]), outcome.gap))
+            if report is not None:
+                report(outcome.iterations, *outcome.history[-1])
+            if outcome.gap <= tolerance:
+                outcome.ending = "optimal"
+                break
+            if not moved:
+                break
+    except KeyboardInterrupt:
+        outcome.ending = "interrupted"
+    outcome.looked = sum(int(looked.sum()) for looked in run.looked)
+    outcome.frequencies = sum(family.frequencies for family in families)
+    return outcome
+
+
+class _Run:
+    """The iterate over all families."""
+
+    def __init__(self, families: list[FourierBlock], start: Tensor) -> None:
+        self.families = families
+        self.y = start
+        self.lower = -math.inf
+        self.looked: list[Tensor] = []
+        self.members: list[Member] = []
+        chosen = []
+        for family in families:
+            count = family.frequencies
+            steps = torch.linspace(0, count - 1, min(FIRST, count)).round().long()
+            looked = torch.zeros(count, dtype=torch.bool, device=start.device)
+            looked[steps] = True
+            self.looked.append(looked)
+            chosen.append(family.select(looked.nonzero()[:, 0]))
+            if not bool(holding(family, start).all()):
+                raise ValueError("the start is not strictly feasible")
+        self.b = torch.zeros_like(start)
+        self.b[0] = 1.0
+        factors = (cholesky(block.matrices(start), block.sizes) for block in chosen)
+        starts = [factor.full_inverse()[0] for factor in factors]
+        weight = sum(
+            float(block.entry_trace(Z, 0)) for block, Z in zip(chosen, starts, strict=True)
+        )
+        for block, Z in zip(chosen, starts, strict=True):
+            for part in torch.split(torch.arange(block.frequencies), _most(block)):
+                self._join(block.select(part.to(start.device)), Z[part] / weight)
+        self._measure()
+
+    def _join(self, block: FourierBlock, X: Tensor) -> None:
+        self.members.append(Member(block, X, cholesky(block.matrices(self.y), block.sizes)))
+
+    def _measure(self) -> None:
+        self.order = sum(len(m.X) * m.block.side for m in self.members)
+        self.mu = sum(float(m.complementarity(self.y)) for m in self.members) / self.order
+
+    def advance(self) -> bool:
+        """One predictor-corrector iteration; False when it gets nowhere."""
+        count = len(self.y)
+        H = self.y.new_zeros(count, count)
+        of_Z, of_X = torch.zeros_like(self.y), torch.zeros_like(self.y)
+        for member in self.members:
+            member.prepare()
+            H += member.schur(count)
+            of_Z += member.values(member.table_Z, count)
+            of_X += member.values(member.table_X, count)
+        residual = float((of_X - self.b).abs() @ self.y)
+        duality = self.mu * self.order
+        self.lower = float(self.y[0]) - duality - 4.0 * residual
+        factor = _Factor(H)
+        if not factor.succeeded:
+            return False
+        dy = factor.solve(-self.b)
+        moves = [member.direction(dy, 0.0, None) for member in self.members]
+        dual, primal = self._longest(dy, moves)
+        dual, primal = min(1.0, 0.95 * dual), min(1.0, 0.95 * primal)
+        reached = self._complementarity_after(dy, moves, dual, primal)
+        exponent = max(1.0, 3.0 * min(dual, primal) ** 2)
+        sigma = min(1.0, max(reached / self.mu, 1e-12) ** exponent)
+        target = sigma * self.mu
+        second = [
+            member.second_order(move) for member, move in zip(self.members, moves, strict=True)
+        ]
+        right = target * of_Z - self.b
+        for member, part in zip(self.members, second, strict=True):
+            right -= member.values_of(part, count)
+        dy = factor.solve(right)
+        moves = [
+            member.direction(dy, target, part)
+            for member, part in zip(self.members, second, strict=True)
+        ]
+        fraction = 0.9 + 0.08 * min(dual, primal)
+        dual, primal = self._longest(dy, moves)
+        primal = self._move_primal(moves, min(1.0, fraction * primal))
+        dual = self._move_dual(dy, min(1.0, fraction * dual))
+        self._measure()
+        return max(dual, primal) > SHORTEST_STEP
+
+    def _longest(self, dy: Tensor, moves: list[Move]) -> tuple[float, float]:
+        falling = float((dy / self.y).min())
+        dual = -1.0 / falling if falling < 0.0 else math.inf
+        primal = math.inf
+        for member, move in zip(self.members, moves, strict=True):
+            dual = min(dual, member.longest_dual(move))
+            primal = min(primal, member.longest_primal(move))
+        return dual, primal
+
+    def _complementarity_after(
+        self, dy: Tensor, moves: list[Move], dual: float, primal: float
+    ) -> float:
+        total = self.mu * self.order
+        for member, move in zip(self.members, moves, strict=True):
+            total += dual * float(member.inner(member.X, move.S))
+            total += primal * float(member.inner(move.X, member.block.matrices(self.y)))
+            total += dual * primal * float(member.inner(move.X, move.S))
+        return total / self.order
+
+    def _move_primal(self, moves: list[Move], step: float) -> float:
+        while step > SHORTEST_STEP:
+            found = []
+            for member, move in zip(self.members, moves, strict=True):
+                after = member.primal_at(move, step)
+                if after is None:
+                    break
+                found.append(after)
+            else:
+                for member, (X, lower) in zip(self.members, found, strict=True):
+                    member.set_primal(X, lower)
+                return step
+            step *= 0.8
+        return 0.0
+
+    def _move_dual(self, dy: Tensor, step: float) -> float:
+        """As far as all frequencies allow; those outside that shorten the step join."""
+        violated: list[Tensor] | None = None
+        while step > SHORTEST_STEP:
+            y = self.y + step * dy
+            if bool((y > 0.0).all()):
+                factors = [member.dual_at(y) for member in self.members]
+                if all(factor is not None for factor in factors):
+                    bad = [~holding(family, y) for family in self.families]
+                    if not any(bool(part.any()) for part in bad):
+                        for member, factor in zip(self.members, factors, strict=True):
+                            assert factor is not None
+                            member.factor = factor
+                        self.y = y
+                        break
+                    violated = bad
+            step *= 0.8
+        else:
+            step = 0.0
+        if violated is not None:
+            self._widen(violated)
+        return step
+
+    def _widen(self, violated: list[Tensor]) -> None:
+        for family, looked, bad in zip(self.families, self.looked, violated, strict=True):
+            joining = (bad & ~looked).nonzero()[:, 0]
+            if len(joining) > MOST_AT_ONCE:
+                places = torch.linspace(0, len(joining) - 1, MOST_AT_ONCE).round().long()
+                joining = joining[places]
+            if not len(joining):
+                continue
+            looked[joining] = True
+            block = family.select(joining)
+            inverse, _ = cholesky(block.matrices(self.y), block.sizes).full_inverse()
+            for part in torch.split(torch.arange(len(joining)), _most(block)):
+                self._join(block.select(part.to(joining.device)), self.mu * inverse[part])
+
+
+class _Factor:
+    """The Schur complement factored, its diagonal raised by a little where rounding asks for it."""
+
+    def __init__(self, H: Tensor) -> None:
+        H = (H + H.T) / 2.0
+        self.scale = H.diagonal().clamp(min=1e-300).rsqrt()
+        unit = H * self.scale[:, None] * self.scale
+        self.succeeded = False
+        for raised in (0.0, 1e-14, 1e-12, 1e-10, 1e-8):
+            shifted = unit.clone()
+            shifted.diagonal().add_(raised)
+            self.factor, info = torch.linalg.cholesky_ex(shifted)
+            if int(info) == 0 and bool(torch.isfinite(self.factor.diagonal()).all()):
+                self.succeeded = True
+                return
+
+    def solve(self, right: Tensor) -> Tensor:
+        """``H⁻¹ right``."""
+        scaled = (right * self.scale)[:, None]
+        return torch.cholesky_solve(scaled, self.factor)[:, 0] * self.scale
+
+
+def _most(block: FourierBlock) -> int:
+    """Frequencies in one member."""
+    return max(1, TABLE_ELEMENTS // max(1, len(block.places) ** 2))
