@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 import textwrap
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lipcert.certification.data import open_dataset
-from lipcert.certification.data.pages import _header, _largest, check_pages
-from lipcert.errors import InputError, LipcertError, NothingEvaluatedError
+from lipcert.errors import LipcertError, NothingEvaluatedError
 
 X = np.arange(84, dtype=np.float32).reshape(14, 2, 3)
 Y = np.arange(14) % 3
@@ -173,75 +170,6 @@ def test_image_of_another_size(parquet, sentence, picture):
     images = [picture(np.zeros((4, 4 + (at == 9)), np.uint8)) for at in range(14)]
     text = sentence(parquet(image=images, label=Y))
     assert "d.parquet[image], sample 9: is 5 x 4 pixels where the first image is 4 x 4" in text
-
-
-@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
-@pytest.mark.parametrize("version", ["1.0", "2.0"])
-def test_sizes_of_pages(tmp_path, compression, version):
-    """The headers of all pages are found, and say what the metadata of their chunks says."""
-    path = tmp_path / "x.parquet"
-    rows = np.random.default_rng(3).standard_normal((3000, 16)).astype(np.float32)
-    table = pa.table({"x": rows.tolist(), "label": np.arange(3000), "word": ["a" * 500] * 3000})
-    pq.write_table(
-        table, path, compression=compression, data_page_version=version, data_page_size=4096,
-        row_group_size=1000, use_dictionary=["label"],
-    )  # fmt: skip
-    content = path.read_bytes()
-    metadata = pq.read_metadata(path)
-    for group in range(metadata.num_row_groups):
-        for column in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(column)
-            start = chunk.dictionary_page_offset or chunk.data_page_offset
-            place, end, total, pages = start, start + chunk.total_compressed_size, 0, 0
-            while place < end:
-                sizes, length = _header(content[place : place + 60_000])
-                place, total, pages = (
-                    place + length + sizes[3],
-                    total + length + sizes[2],
-                    pages + 1,
-                )
-            assert place == end and total == chunk.total_uncompressed_size
-            assert pages > 1 or column
-
-
-def varint(value):
-    """A number as Thrift writes it, the sign in its lowest bit."""
-    value, found = value << 1 if value >= 0 else (-value << 1) - 1, b""
-    while value > 127:
-        value, found = value >> 7, found + bytes([value & 127 | 128])
-    return found + bytes([value])
-
-
-@pytest.mark.parametrize(
-    ("sizes", "refused"),
-    [
-        ([1 << 29], False), ([(1 << 31) - 1], True), ([9, 1 << 29], False), ([9, 1 << 32], True),
-        ([-(1 << 33) + (1 << 31) - 1], True), ([1 << 63], True), ([-1], True),
-    ],
-)  # fmt: skip
-def test_pages_that_unpack_to_gigabytes(sizes, refused):
-    """Two columns of such pages: the largest of each are in memory at once."""
-    pages = [b"\x15\x00\x15" + varint(size) + b"\x15" + varint(5) + b"\x00" for size in sizes]
-    content = b"12345".join([*pages, b""])
-    chunk = SimpleNamespace(
-        dictionary_page_offset=None, data_page_offset=0, total_compressed_size=len(content)
-    )
-    group = SimpleNamespace(column=lambda k: chunk)
-    metadata = SimpleNamespace(
-        num_columns=2, num_row_groups=1, row_group=lambda g: group,
-        schema=SimpleNamespace(column=lambda k: SimpleNamespace(path=["x.list.element", "y"][k])),
-    )  # fmt: skip
-    check_pages(io.BytesIO(content), metadata, {"z", "list"}, "d")
-    if not refused:
-        return check_pages(io.BytesIO(content), metadata, {"x", "y"}, "d")
-    with pytest.raises(InputError, match="unpack to more than"):
-        check_pages(io.BytesIO(content), metadata, {"x", "y"}, "d")
-
-
-@pytest.mark.parametrize("content", [b"", b"\x15", b"\x15\x00" * 9, b"\x1c" * 500, b"\xff" * 99])
-def test_page_headers_that_cannot_be_read(content):
-    """Are left to Arrow."""
-    assert _largest(io.BytesIO(content), 0, 1 << 20) == 0
 
 
 @pytest.mark.parametrize("part", [1, 4, 50, 0.5, 0.9, 0.999])
