@@ -129,6 +129,12 @@ from .witnesses import refutation_kept, witness_option
     metavar="FILE.csv",
     help="Write index, label, prediction, correct, margin and radius of every sample.",
 )
+@click.option(
+    "--proof",
+    type=PATH,
+    metavar="FILE",
+    help="Also write a proof that lipcert check checks; l2 and .npz data only.",
+)
 @model_options
 @output_options("Certificates")
 def certify_command(
@@ -157,6 +163,7 @@ def certify_command(
     resume: Path | None,
     time_limit: float,
     radii: Path | None,
+    proof: Path | None,
     device: str,
     input_shape: tuple[int, ...] | None,
     output: str | None,
@@ -168,8 +175,10 @@ def certify_command(
     samples that are correct and that no perturbation of each --eps can change.
     """
     tables = [radii] if radii else []
+    if proof is not None:
+        _check_provable(model, data, norm, input_shape, output)
     inputs = [model, data, *(path for path in (labels, resume) if path)]
-    delivery.check(inputs, tables)
+    delivery.check(inputs, [*tables, *([proof] if proof else [])])
     with progress(delivery.session) as told, refutation_kept(delivery, witness):
         result = lipcert.certify(
             model,
@@ -196,4 +205,27 @@ def certify_command(
             output=output,
             progress=told,
         )
+        file = None
+        if proof is not None:
+            file = lipcert.prove_certificates(
+                model, data, result, time_limit=time_limit, progress=told
+            )
+            result = file.told(result)
+    if proof is not None and file is not None:
+        delivery.write(proof, file.content)
     delivery.send(result, {path: radii_csv(result) for path in tables})
+
+
+def _check_provable(
+    model: Path,
+    data: Path,
+    norm: str,
+    input_shape: tuple[int, ...] | None,
+    output: str | None,
+) -> None:
+    """Refuse what no proof file can be made of before any work is done for it."""
+    from lipcert.certifying.proof import check_provable
+    from lipcert.proof import check_covered
+
+    check_provable(data, norm)
+    check_covered(model, input_shape=input_shape, output=output)

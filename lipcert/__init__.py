@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lipcert.certification.normalization import Normalization
     from lipcert.certification.result import Certificates
     from lipcert.certifying import certify
+    from lipcert.certifying.proof import CertificateProof, prove_certificates
     from lipcert.checker import Verdict, check
     from lipcert.errors import (
         InputError,
@@ -45,6 +46,8 @@ _HOMES = {
     "inspect": "lipcert.api",
     "bound": "lipcert.api",
     "certify": "lipcert.certifying",
+    "prove_certificates": "lipcert.certifying.proof",
+    "CertificateProof": "lipcert.certifying.proof",
     "prove": "lipcert.proof",
     "ProofFile": "lipcert.proof",
     "check": "lipcert.checker",
@@ -74,6 +77,7 @@ _HOMES = {
 
 __all__ = [
     "AttackSettings",
+    "CertificateProof",
     "Certificates",
     "GateResult",
     "InputError",
@@ -101,6 +105,7 @@ __all__ = [
     "load",
     "parse_loss",
     "prove",
+    "prove_certificates",
     "sensitivity",
 ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lipcert.bounds.result import LipschitzBound
+from lipcert.bounds.result import LipschitzBound, ProofFacts
 from lipcert.display import Tabular
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class Certificates(Tabular):
     command : the command that gives this result.
     semantics : "real", or "float32" where radii and margins hold for any float32 evaluation;
         ``real_radii`` ``(samples,)`` are then those in real arithmetic.
+    proof : what the proof file holds that was made, None where none was asked for; ``proved`` are
+        the samples that it certifies at each ε.
     """
 
     samples: int
@@ -113,6 +115,8 @@ class Certificates(Tabular):
     versions: dict[str, str] = field(default_factory=dict)
     semantics: str = "real"
     real_radii: np.ndarray | None = None
+    proof: ProofFacts | None = None
+    proved: tuple[int, ...] = ()
 
     @property
     def radius(self) -> RadiusStatistics:

@@ -28,13 +28,15 @@ class Checker:
     Parameters
     ----------
     known : proved so far, rounded upward.
-    claimed : constants of the logits from a value on, as claims proved them.
+    claimed : constants of the logits from a value on, as claims proved them; ``edges`` of a value
+        from one that it reads, everything else held fixed.
     exact : what claims proved, as they stated it; ``pairs`` of differences of logits.
     """
 
     network: Network
     known: dict[str, float] = field(default_factory=dict)
     claimed: dict[str, float] = field(default_factory=dict)
+    edges: dict[tuple[str, str], float] = field(default_factory=dict)
     exact: dict[str, Fraction] = field(default_factory=dict)
     pairs: dict[tuple[int, int], Fraction] = field(default_factory=dict)
 
@@ -57,7 +59,7 @@ class Checker:
             for claim in waiting.get(name, []):
                 self.check(claim)
                 if claim.source is not None:
-                    self._learn_suffix(claim)
+                    self.learn_suffix(claim)
                 elif claim.pair is None:
                     self._learn(name, claim.constant)
                 elif name == network.logits:
@@ -67,10 +69,18 @@ class Checker:
         self.known[name] = min(self.known[name], up_ratio(constant))
         self.exact[name] = min(self.exact.get(name, constant), constant)
 
-    def _learn_suffix(self, claim: Claim) -> None:
-        if claim.target == self.network.logits and claim.pair is None and claim.source is not None:
-            constant = up_ratio(claim.constant)
-            self.claimed[claim.source] = min(self.claimed.get(claim.source, math.inf), constant)
+    def learn_suffix(self, claim: Claim) -> None:
+        """Take in a claim, shown already, of what follows a value."""
+        source, name, constant = claim.source, claim.target, up_ratio(claim.constant)
+        if claim.pair is not None or source is None:
+            return
+        if name == self.network.logits:
+            self.claimed[source] = min(self.claimed.get(source, math.inf), constant)
+        maker = self.network.makers[name]
+        read = [own for own, _ in maker.summands] if isinstance(maker, Affine) else []
+        others = set(read) - {source}
+        if read.count(source) == 1 and not others & self.network.reached(source):
+            self.edges[source, name] = min(self.edges.get((source, name), math.inf), constant)
 
     @property
     def suffixes(self) -> dict[str, float]:
@@ -88,8 +98,10 @@ class Checker:
                 part = (
                     found[name] if isinstance(maker, Affine) else mul(maker.constant, found[name])
                 )
+                gain = 1.0
                 for one in maps:
-                    part = mul(part, one.gain)
+                    gain = float(mul(gain, one.gain))
+                part = mul(part, min(gain, self.edges.get((source, name), math.inf)))
                 if found[name]:
                     found[source] = float(add(found[source], part))
         return found
@@ -104,7 +116,7 @@ class Checker:
         if claim.source is not None and claim.source not in self.network.sizes:
             raise Refuted(f"{claim.what}: the model has no such value")
         if claim.torus is not None:
-            if claim.pair or claim.source is not None or claim.columns or claim.stages:
+            if claim.pair or claim.columns or claim.stages:
                 raise Refuted(f"{claim.what}: a torus shows the constant of a whole value only")
             self._check_torus(claim)
             return
@@ -127,7 +139,10 @@ class Checker:
         source, (only,) = summands[0]
         if not isinstance(only, Convolution):
             raise Refuted(f"{claim.what}: it is not one convolution")
-        prove_torus(only, claim.torus, claim.constant / Fraction(self.known[source]), claim.what)
+        if claim.source not in (None, source):
+            raise Refuted(f"{claim.what}: it is not what the convolution reads")
+        before = Fraction(1 if claim.source is not None else self.known[source])
+        prove_torus(only, claim.torus, claim.constant / before, claim.what)
 
     def proved(self, value: str) -> Fraction:
         """The smallest constant proved of a value, as claimed where a claim gave it."""

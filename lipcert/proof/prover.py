@@ -108,7 +108,7 @@ class Prover:
             if claim is None or not claim.constant < only_below:
                 return None
             try:
-                proved = self._proved(claim)
+                proved = self.proved(claim)
             except Refuted:
                 continue
             self.enter(proved)
@@ -129,7 +129,7 @@ class Prover:
         """Let go of the rows that were pulled back."""
         self.matrices.pulled.clear()
 
-    def _proved(self, claim: Claim) -> Claim:
+    def proved(self, claim: Claim) -> Claim:
         """The claim with its factor where that is to be written.  Raises Refuted."""
         if claim.torus is not None:
             self.checker.check(claim)

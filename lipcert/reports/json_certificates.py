@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lipcert.reports.formats import renders
 from lipcert.reports.images import png_url
-from lipcert.reports.json_format import Json, layer_object, plain_object, written
+from lipcert.reports.json_format import Json, layer_object, plain_object, proof_object, written
 from lipcert.reports.words import searched_lower
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def certificates_object(certificates: Certificates) -> dict[str, Json]:
     """The object of ``lipcert certify``: schema lipcert/certify/2."""
     from lipcert.certification.summary import accuracy_curve, class_table, radius_histogram
 
-    bound = certificates.bound
+    bound, proof = certificates.bound, certificates.proof
     radius = certificates.radius
     attack, scores = certificates.attack, certificates.scores
     return plain_object(
@@ -73,6 +73,11 @@ def certificates_object(certificates: Certificates) -> dict[str, Json]:
                 "spectral": bound.spectral,
                 "device": bound.device,
             },
+            **(
+                {"proof": {**proof_object(proof), "certified": certificates.proved}}
+                if proof
+                else {}
+            ),
             "curve": [dataclasses.asdict(point) for point in accuracy_curve(certificates)],
             "histogram": dataclasses.asdict(radius_histogram(certificates)),
             "classes": [dataclasses.asdict(row) for row in class_table(certificates)],

@@ -17,6 +17,7 @@ from lipcert.reports.words import (
     float32_note,
     plural,
     printable,
+    proof_note,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ def bar(count: int, total: int, width: int = BAR, *, left: int | None = None) ->
 
 def _notes(certificates: Certificates) -> Iterator[RenderableType]:
     yield note(certificate_statement(certificates))
-    for text in (float32_note(certificates), attack_note(certificates)):
+    for text in (
+        float32_note(certificates),
+        proof_note(certificates),
+        attack_note(certificates),
+    ):
         if text:
             yield note(text)
     disagreements = disagreement_note(certificates)

@@ -90,6 +90,17 @@ def float32_note(certificates: Certificates) -> str:
     return f"{cost}Not covered: {OUTSIDE_FLOAT32}."
 
 
+def proof_note(certificates: Certificates) -> str:
+    """What the proof file proves of the counts, or "" where none was made."""
+    proof = certificates.proof
+    if proof is None:
+        return ""
+    pairs = zip(certificates.certified, certificates.proved, strict=True)
+    counts = ", ".join(f"{proved} of {entry.count} at {entry.eps_text}" for entry, proved in pairs)
+    shown = f": it certifies {counts}" if counts else ""
+    return f"The proof file has {plural(proof.claims, 'claim')} and {proof.size:,} bytes{shown}."
+
+
 def attack_note(certificates: Certificates) -> str:
     """What an attack was made of and what it shows, or "" where there was none."""
     attack = certificates.attack

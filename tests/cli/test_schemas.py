@@ -23,6 +23,7 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
         ("bound", ["--pairwise", "--norm", "linf"]),
         ("certify", ["data.npz", "--eps", "0.5", "--normalize", "mean=0,std=1"]),
         ("certify", ["data.npz", "--input-range", "-9,9"]),
+        ("certify", ["data.npz", "--eps", "0.1", "--semantics", "float32", "--proof", "c.proof"]),
     ],
 )
 def test_output_is_valid(run: Run, mlp: Path, data: Path, command: str, options: list[str]) -> None:

@@ -1,0 +1,154 @@
+"""Proof files of certificates: claims of the model, and every sample's class, margin and radius."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from lipcert.bounds.context import Progress, silent
+from lipcert.bounds.result import ProofFacts
+from lipcert.certification.certificates import reach_of
+from lipcert.certification.float32 import exact_normalization
+from lipcert.certification.normalization import Normalization
+from lipcert.certification.result import Certificates
+from lipcert.checker.certificates import BATCH, judged
+from lipcert.checker.exact import CheckError, mul
+from lipcert.checker.file import Samples
+from lipcert.checker.float32 import FARTHEST
+from lipcert.checker.importing import network_of
+from lipcert.checker.positive import Refuted
+from lipcert.checker.proof import Checker
+from lipcert.checker.samples import read_samples
+from lipcert.errors import InputError, UnsupportedError
+from lipcert.proof import network_claims
+from lipcert.proof.following import following_claims
+from lipcert.proof.writing import proof_file, read
+
+
+@dataclass(frozen=True, eq=False)
+class CertificateProof:
+    """A proof file of certificates.
+
+    Parameters
+    ----------
+    content : bytes of the file; ``facts`` about the constant in it.
+    radii : ``(samples,)``, those that it proves, none above those reported.
+    """
+
+    content: bytes
+    facts: ProofFacts
+    radii: np.ndarray
+
+    def told(self, found: Certificates) -> Certificates:
+        """The certificates with what the file proves of them."""
+        right = found.predictions == found.labels
+        counts = (np.count_nonzero(right & (self.radii > at.eps)) for at in found.certified)
+        return replace(found, proof=self.facts, proved=tuple(int(count) for count in counts))
+
+
+def check_provable(data: str | Path, norm: str) -> None:
+    """Refuse what no proof file is about.  Raises InputError."""
+    if norm != "l2":
+        raise InputError("--proof", f"covers the l2 norm, not {norm}", "use --norm l2")
+    if Path(data).suffix != ".npz":
+        raise InputError("--proof", f"covers .npz data, not {Path(data).name}", "save it as .npz")
+
+
+def prove_certificates(
+    model: str | Path,
+    data: str | Path,
+    found: Certificates,
+    *,
+    time_limit: float = 30.0,
+    progress: Progress = silent,
+) -> CertificateProof:
+    """A proof of what ``certify`` found, for ``lipcert check``.
+
+    Every claim has been put before the checker's own code; radii and margins are the smaller of
+    what was reported and what the checker finds.
+
+    Raises
+    ------
+    InputError : data that no proof covers.
+    UnsupportedError : a model that the checker does not cover, in its own words.
+    """
+    check_provable(data, found.norm)
+    began = time.perf_counter()
+    try:
+        return _proved(Path(model), Path(data), found, time_limit, progress, began)
+    except (CheckError, Refuted) as error:
+        raise UnsupportedError(
+            Path(model).name, f"no proof file can be made: {error}", "leave out --proof"
+        ) from error
+
+
+def _proved(
+    model: Path,
+    data: Path,
+    found: Certificates,
+    time_limit: float,
+    progress: Progress,
+    began: float,
+) -> CertificateProof:
+    table = found.normalization
+    normalization = None if table is None else Normalization(table["mean"], table["std"])
+    mean, std = exact_normalization(normalization)
+    source = read(model)
+    network = network_of(source.file, (mean, std))
+    own = network_claims(
+        network,
+        network.logits,
+        pairs=True,
+        known=found.bound.value,
+        ready=found.bound.multipliers,
+        time_limit=time_limit,
+        progress=progress,
+    )
+    claims = list(own.claims)
+    if found.semantics == "float32":
+        claims += following_claims(network, time_limit, progress)
+    checker = Checker(network)
+    checker.run(claims)
+    constant = checker.proved(network.logits)
+    samples = _samples(checker, data, found, mean, std, progress)
+    content = proof_file(
+        source, network.logits, constant, claims, semantics=found.semantics, samples=samples
+    )
+    digest = hashlib.sha256(content).hexdigest()
+    seconds = time.perf_counter() - began
+    facts = ProofFacts(constant, own.method, len(claims), len(content), digest, seconds)
+    return CertificateProof(content, facts, samples.radii)
+
+
+def _samples(
+    checker: Checker,
+    data: Path,
+    found: Certificates,
+    mean: tuple[Fraction, ...],
+    std: tuple[Fraction, ...],
+    progress: Progress,
+) -> Samples:
+    """What the checker's own evaluation shows of every sample."""
+    rows = read_samples(data)
+    count = found.samples
+    margins, radii = np.zeros(count), np.zeros(count)
+    for start in range(0, count, BATCH):
+        progress("proof of the samples", start / count)
+        chosen = slice(start, min(start + BATCH, count))
+        reach = np.minimum(found.radii[chosen], FARTHEST)
+        best, behind, slope = judged(checker, rows[chosen], found.semantics, reach)
+        agreed = best == found.predictions[chosen]
+        radius = np.minimum(reach_of(behind, slope), reach)
+        for _ in range(8):  # products are rounded upward where they are checked
+            short = (mul(radius[:, None], slope) > behind).any(1)
+            radius = np.where(short, radius * (1.0 - 2.0**-50), radius)
+        short = (mul(radius[:, None], slope) > behind).any(1)
+        radii[chosen] = np.where(agreed & ~short, radius, 0.0)
+        margins[chosen] = np.where(agreed, np.minimum(behind.min(1), found.margins[chosen]), 0.0)
+    sha256 = hashlib.sha256(data.read_bytes()).hexdigest()
+    return Samples(sha256, mean, std, found.predictions, margins, radii)
