@@ -119,6 +119,8 @@ def _live(
     found[network.logits][:] = True
     for name in reversed(list(network.makers)):
         maker, live = network.makers[name], found[name]
+        if name not in values:  # behind the logits
+            continue
         if isinstance(maker, Stage):
             if maker.slopes is None:
                 found[maker.source][:] = True

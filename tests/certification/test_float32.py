@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -152,6 +153,44 @@ def test_workers_and_norms_and_normalisation(tmp_path: Path) -> None:
     assert scaled.real_radii.tobytes() == real.radii.tobytes()
     assert (scaled.radii <= real.radii).all() and scaled.radii.any()
     assert scaled.certified == () and scaled.semantics == "float32"
+
+
+def test_attacked_and_resumed_and_dead_ends(tmp_path: Path) -> None:
+    """A journal gives the same; ONNX Runtime as the file says refutes nothing inside a radius."""
+    torch.manual_seed(2)
+    module = nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 3))
+    path = exported(module, 9, tmp_path / "m.onnx")
+    model = onnx.load(path)
+    output = model.graph.output[0].name
+    model.graph.node.append(onnx.helper.make_node("Neg", [output], ["unread"]))
+    model.graph.node.append(onnx.helper.make_node("Relu", ["unread"], ["unread_too"]))
+    onnx.save(model, path)
+    x = np.random.default_rng(0).normal(size=(80, 9)).astype(np.float32)
+    y = lipcert.certify(path, (x, np.zeros(80, dtype=int))).predictions
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    first, again = (
+        lipcert.certify(
+            path,
+            tmp_path / "d.npz",
+            eps=["0.1", "2"],
+            semantics="float32",
+            attack=lipcert.AttackSettings(10, 1, 0),
+            resume=tmp_path / "journal",
+        )
+        for _ in range(2)
+    )
+    assert first.radii.tobytes() == again.radii.tobytes()
+    assert first.real_radii.tobytes() == again.real_radii.tobytes()
+    assert first.rounded == 0
+    assert (first.adversarial >= first.radii).all() and np.isfinite(first.adversarial).any()
+    with pytest.raises(InputError, match="another run: it differs in semantics"):
+        lipcert.certify(
+            path,
+            tmp_path / "d.npz",
+            eps=["0.1", "2"],
+            attack=lipcert.AttackSettings(10, 1, 0),
+            resume=tmp_path / "journal",
+        )
 
 
 def test_names_stand_for_the_same_values(tmp_path: Path) -> None:
