@@ -25,7 +25,7 @@ FIRST = 32
 """Frequencies of a family in the working set from the beginning."""
 MOST_AT_ONCE = 24
 """Frequencies of a family that join at once."""
-TABLE_ELEMENTS = 1 << 22
+TABLE_ELEMENTS = 1 << 20
 """Complex elements of the tables of one member."""
 HALFWAY = 0.3
 """Relative gap down to which an iterate is kept as one well inside."""
@@ -111,6 +111,14 @@ def solve_families(
     return outcome
 
 
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """The frequencies of a member."""
+
+    frequencies: Tensor
+    member: Member
+
+
 class _Run:
     """The iterate over all families."""
 
@@ -119,7 +127,6 @@ class _Run:
         self.y = start
         self.lower = -math.inf
         self.looked: list[Tensor] = []
-        self.members: list[Member] = []
         chosen = []
         for family in families:
             count = family.frequencies
@@ -137,13 +144,24 @@ class _Run:
         weight = sum(
             float(block.entry_trace(Z, 0)) for block, Z in zip(chosen, starts, strict=True)
         )
-        for block, Z in zip(chosen, starts, strict=True):
-            for part in torch.split(torch.arange(block.frequencies), _most(block)):
-                self._join(block.select(part.to(start.device)), Z[part] / weight)
+        self.held: list[list[_Held]] = [[] for _ in families]
+        for place, (looked, Z) in enumerate(zip(self.looked, starts, strict=True)):
+            self._join(place, looked.nonzero()[:, 0], Z / weight)
         self._measure()
 
-    def _join(self, block: FourierBlock, X: Tensor) -> None:
-        self.members.append(Member(block, X, cholesky(block.matrices(self.y), block.sizes)))
+    def _join(self, place: int, joining: Tensor, X: Tensor) -> None:
+        """Frequencies of a family with their primal matrices, beside those of its last member."""
+        held, family = self.held[place], self.families[place]
+        most = _most(family)
+        if held and len(held[-1].frequencies) < most:
+            last = held.pop()
+            joining = torch.cat((last.frequencies, joining))
+            X = torch.cat((last.member.X, X))
+        for part in torch.split(torch.arange(len(joining), device=joining.device), most):
+            block = family.select(joining[part])
+            factor = cholesky(block.matrices(self.y), block.sizes)
+            held.append(_Held(joining[part], Member(block, X[part], factor)))
+        self.members = [one.member for of_family in self.held for one in of_family]
 
     def _measure(self) -> None:
         self.order = sum(len(m.X) * m.block.side for m in self.members)
@@ -249,7 +267,9 @@ class _Run:
         return step
 
     def _widen(self, violated: list[Tensor]) -> None:
-        for family, looked, bad in zip(self.families, self.looked, violated, strict=True):
+        for place, (family, looked, bad) in enumerate(
+            zip(self.families, self.looked, violated, strict=True)
+        ):
             joining = (bad & ~looked).nonzero()[:, 0]
             if len(joining) > MOST_AT_ONCE:
                 places = torch.linspace(0, len(joining) - 1, MOST_AT_ONCE).round().long()
@@ -259,8 +279,7 @@ class _Run:
             looked[joining] = True
             block = family.select(joining)
             inverse, _ = cholesky(block.matrices(self.y), block.sizes).full_inverse()
-            for part in torch.split(torch.arange(len(joining)), _most(block)):
-                self._join(block.select(part.to(joining.device)), self.mu * inverse[part])
+            self._join(place, joining, self.mu * inverse)
 
 
 class _Factor:

@@ -18,7 +18,7 @@ ITERATIONS = 30
 """Of the solver, about."""
 MATRIX_PRODUCTS = 12.0
 """Products of full matrices that an iteration amounts to."""
-RATE = 1e10
+RATE = 2e10
 """Operations per second that even a busy processor reaches in them."""
 LONGEST = 240.0
 """Seconds planned for where no deadline is set."""
