@@ -13,7 +13,7 @@ import numpy as np
 from .claims import Claim, dyadic_down, dyadic_up, up_ratio
 from .exact import Integers, Rows, add, mul, norm, power, root, up
 from .maps import check_rows, identity, scaled, total
-from .network import Network, Stage
+from .network import Affine, Network, Stage
 from .positive import PLACES, Refuted, Scaled, scaled_rows
 
 Key = tuple[str, bool]
@@ -41,7 +41,12 @@ class Matrices:
         then ``‖Δtarget‖²/constant² + Σ|Δv_k|²/g_k² ≤ Σ τ + Σ|ΔR_k|²/g_k²``, and |ΔR_k| ≤ |Δv_k|
         (Fazlyab et al. 2019 after a loop transformation; Schur complement).
         """
+        constant, place = dyadic_down(claim.constant)
         weights = {stage: (mantissa, exponent) for stage, mantissa, exponent in claim.stages}
+        images = self.images(claim)
+        if images is not None:
+            (column,) = self._columns(claim, weights).values()
+            return _turned(images, *column, constant, place)
         blocks: list[tuple[dict[Key, Rows], Integers, Integers]] = []
         for stage, mantissa, exponent in claim.stages:
             maker = self.network.makers.get(stage)
@@ -52,7 +57,6 @@ class Matrices:
             pulled = self.pull(claim, maker.source, identity(size), weights)
             blocks.append((pulled, mantissa, exponent))
         goal = self._goal(claim)
-        constant, place = dyadic_down(claim.constant)
         ones = np.ones(len(goal.mantissa), dtype=np.int64)
         pulled = self.pull(claim, claim.target, goal, weights)
         blocks.append((pulled, ones * constant, ones * place))
@@ -60,8 +64,47 @@ class Matrices:
         if not claim.stages and len(pulled) == 1:
             ((key, rows),) = pulled.items()
             if len(rows.mantissa) > rows.mantissa[0].size:
-                return self._turned(rows, *columns[key], constant, place)
+                turned = rows.mantissa.reshape(len(rows.mantissa), -1).T
+                own = Rows(np.ascontiguousarray(turned), rows.exponent, rows.radius)
+                return _turned(own, *columns[key], constant, place)
         return _stacked(blocks, columns)
+
+    def images(self, claim: Claim) -> Rows | None:
+        """The images ``(n, m)`` of the unit vectors of a claim's only signal, where nothing but
+        linear maps lies between it and a target that is larger; None otherwise."""
+        target, sizes = claim.target, self.network.sizes
+        if claim.pair is not None or claim.stages or len(claim.columns) != 1:
+            return None
+        signal = claim.columns[0].signal
+        if claim.columns[0].remainder or signal == target:
+            return None
+        if signal not in sizes or sizes[signal] >= sizes[target]:
+            return None
+        start = self.network.input if claim.source is None else claim.source
+        moved = self.network.reached(start)
+        between = {target}
+        for name in reversed(list(self.network.makers)):
+            if name not in between or name in (signal, start):
+                continue
+            maker = self.network.makers[name]
+            if isinstance(maker, Stage):
+                return None
+            between |= {source for source, _ in maker.summands if source in moved}
+        if signal not in between or (start in between and start != signal):
+            return None
+        check_rows(sizes[signal], sizes[target])
+        found = {signal: identity(sizes[signal])}
+        for name, maker in self.network.makers.items():
+            if name in between and name != signal and isinstance(maker, Affine):
+                parts = []
+                for source, maps in maker.summands:
+                    if source in between:
+                        part = found[source]
+                        for one in maps:
+                            part = one.push(part)
+                        parts.append(part.reshaped(-1))
+                found[name] = total(parts)
+        return found[target]
 
     def _goal(self, claim: Claim) -> Rows:
         size = self.network.sizes[claim.target]
@@ -149,21 +192,21 @@ class Matrices:
             found[stage, True] = (mantissa[every], exponent[every])
         return found
 
-    def _turned(
-        self, rows: Rows, mantissa: Integers, exponent: Integers, constant: int, place: int
-    ) -> tuple[Scaled, list[int]]:
-        """The same inequality ``‖H‖ ≤ constant/g`` on the smaller side of one matrix."""
-        flat = rows.mantissa.reshape(len(rows.mantissa), -1)
-        shift = -(constant.bit_length() + place)
-        size = flat.shape[1]
-        exponents = np.full(size, shift + rows.exponent, dtype=np.int64)
-        factor = np.full(len(flat), mantissa[0], dtype=np.int64)
-        own = np.full(len(flat), exponent[0], dtype=np.int64)
-        K, cut = scaled_rows(np.ascontiguousarray(flat.T), exponents, factor, own)
-        weight = mul(float(mantissa[0]), power(int(exponent[0]) + shift))
-        off = norm(mul(rows.radius, weight))
-        square = Fraction(constant) ** 2 * Fraction(4) ** (place + shift + PLACES)
-        return Scaled(K, float(add(off, cut))), [math.floor(square)] * size
+
+def _turned(
+    images: Rows, mantissa: Integers, exponent: Integers, constant: int, place: int
+) -> tuple[Scaled, list[int]]:
+    """``‖H‖ ≤ constant/g`` from the rows of Hᵀ; the radii are of either's rows."""
+    size, other = images.mantissa.shape
+    shift = -(constant.bit_length() + place)
+    exponents = np.full(size, shift + images.exponent, dtype=np.int64)
+    factor = np.full(other, mantissa[0], dtype=np.int64)
+    own = np.full(other, exponent[0], dtype=np.int64)
+    K, cut = scaled_rows(images.mantissa, exponents, factor, own)
+    weight = mul(float(mantissa[0]), power(int(exponent[0]) + shift))
+    off = norm(mul(images.radius, weight))
+    square = Fraction(constant) ** 2 * Fraction(4) ** (place + shift + PLACES)
+    return Scaled(K, float(add(off, cut))), [math.floor(square)] * size
 
 
 def _check_weights(

@@ -20,7 +20,7 @@ from lipcert.checker.claims import Claim, Column
 from lipcert.checker.maps import Convolution, Dense, identity
 from lipcert.checker.matrix import Key
 from lipcert.checker.network import Affine, Network, Stage
-from lipcert.proof.prover import Floats, Prover
+from lipcert.proof.prover import Floats, Prover, as_floats
 from lipcert.proof.torus import torus_estimate, torus_of
 
 SHARE_PLACES = 58
@@ -52,6 +52,8 @@ def layer_claims(prover: Prover, value: str, max_work: float) -> None:
         found = None
         if name in chosen:
             found = rows_claim(prover, name, averaged=chosen[name])
+        if found is None:
+            found = images_claim(prover, name)
         if found is None and _is_torus(maker):
             torus_claim(prover, name)
         prover.forget()
@@ -157,6 +159,37 @@ def rows_claim(prover: Prover, value: str, *, averaged: bool) -> Claim | None:
         for (signal, remainder), share in zip(weighted, shares, strict=True)
     )
     claim = replace(plain, columns=columns)
+
+    def at(slack: float) -> Claim | None:
+        constant = size * (1.0 + slack)
+        return replace(claim, constant=Fraction(constant)) if 0.0 < constant < math.inf else None
+
+    return prover.settle(at, only_below=prover.known[value])
+
+
+def images_claim(prover: Prover, value: str) -> Claim | None:
+    """A claim of a large value from the one small signal that it is a linear map of."""
+    network = prover.network
+    signals, waiting = set(), {value}
+    for name in reversed(list(network.makers)):
+        maker = network.makers[name]
+        if name in waiting and isinstance(maker, Stage):
+            signals.add(name)
+        elif name in waiting and isinstance(maker, Affine):
+            waiting |= {source for source, _ in maker.summands}
+    signals |= waiting & {network.input}
+    if len(signals) != 1:
+        return None
+    (signal,) = signals
+    if not network.sizes[signal] <= MAX_ROWS:
+        return None
+    if network.sizes[signal] * network.sizes[value] > MAX_ELEMENTS:
+        return None
+    claim = Claim(value, Fraction(1), columns=(Column(signal, False, Fraction(1)),))
+    images = prover.matrices.images(claim)
+    if images is None:
+        return None
+    size = largest_singular_value(as_floats(images)) * prover.known[signal]
 
     def at(slack: float) -> Claim | None:
         constant = size * (1.0 + slack)
