@@ -109,11 +109,11 @@ def _proved(
         time_limit=time_limit,
         progress=progress,
     )
-    claims = list(own.claims)
+    claims, checker = list(own.claims), own.checker
     if found.semantics == "float32":
         claims += following_claims(network, time_limit, progress)
-    checker = Checker(network)
-    checker.run(claims)
+        checker = Checker(network)  # of every value it knows what the claims in the file prove
+        checker.run(claims)
     constant = checker.proved(network.logits)
     samples = _samples(checker, data, found, mean, std, progress)
     content = proof_file(
