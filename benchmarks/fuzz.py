@@ -24,8 +24,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from common import RESULTS, machine
+from common import machine
 from fuzzing.child import Seeds
 from fuzzing.seeds import write_seeds
 from fuzzing.targets import TARGETS
@@ -178,8 +179,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slice", type=float, default=30.0, help="seconds of a target in a turn")
     parser.add_argument("--kept", type=Path, default=Path("fuzz-findings"))
-    parser.add_argument("--results", type=Path, help=f"JSON of the results, as in {RESULTS}")
+    parser.add_argument("--results", type=Path, help="JSON to add the run to")
     given = parser.parse_args()
+    held = given.results is not None and given.results.exists()
+    before = json.loads(given.results.read_text())["runs"] if held else []
     with tempfile.TemporaryDirectory() as folder:
         write_seeds(Path(folder))
         campaign = Campaign(Path(folder), given.seed, given.kept)
@@ -187,18 +190,36 @@ def main() -> int:
         while time.monotonic() < until:
             for name in given.targets or TARGETS:
                 campaign.run(name, min(given.slice, max(1.0, until - time.monotonic())))
-            _write(campaign, given.results)
+            _write(campaign, given.results, before)
     return 1 if any(t.outcomes[bad] for t in campaign.tallies.values() for bad in BAD) else 0
 
 
-def _write(campaign: Campaign, path: Path | None) -> None:
+def _write(campaign: Campaign, path: Path | None, before: list[dict[str, Any]]) -> None:
     rows = [tally.row(name) for name, tally in campaign.tallies.items()]
     for row in rows:
         print(row, flush=True)
     if path is not None:
         kinds = {name: tally.kinds for name, tally in campaign.tallies.items() if tally.kinds}
-        held = {"seed": campaign.seed, "machine": machine(), "rows": rows, "kinds": kinds}
-        path.write_text(json.dumps(held, indent=1) + "\n")
+        run = {"seed": campaign.seed, "machine": machine(), "rows": rows, "findings": kinds}
+        path.write_text(json.dumps({"runs": [*before, run]}, indent=1) + "\n")
+        path.with_suffix(".md").write_text(summary([*before, run]))
+
+
+def summary(runs: list[dict[str, Any]]) -> str:
+    """All runs in one table, and what each of them found, as Markdown."""
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+    names = dict.fromkeys(row["target"] for run in runs for row in run["rows"])
+    everything = [row for run in runs for row in run["rows"]]
+    found = [[row for row in everything if row["target"] == name] for name in names]
+    for name, rows in [*zip(names, found, strict=True), ("all", everything)]:
+        sums = [sum(row[key] for row in rows) for key in COLUMNS[1:-2]]
+        most = [max(row[key] for row in rows) for key in COLUMNS[-2:]]
+        lines.append(f"| {' | '.join(map(str, (name, *sums, *most)))} |")
+    for number, run in enumerate(runs, 1):
+        lines += ["", f"Run {number} (seed {run['seed']}) found:", ""]
+        kinds = [(name, kind, n) for name, k in run["findings"].items() for kind, n in k.items()]
+        lines += [f"* {name}: {kind} ({n})" for name, kind, n in kinds] or ["* nothing"]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
