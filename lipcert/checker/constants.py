@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import CheckError, Weight, add, mul, norm, power, product, root, times, weight
+from .network import MOST_SIZE
 
 
 def spread(own: Weight, shape: tuple[int, ...]) -> Weight:
@@ -69,6 +70,8 @@ def matrix_product(first: Weight, second: Weight) -> Weight:
         raise CheckError("a product of more than two matrices is not covered")
     a, b = np.atleast_2d(first.mantissa), second.mantissa
     column = b[:, None] if b.ndim == 1 else b
+    if len(a) * column.shape[-1] > MOST_SIZE:
+        raise CheckError("a product of constants is too large")
     values, shift, units = product(a, column)
     exponent = first.exponent + second.exponent + shift
     cut: Any = mul(units, root(float(values.size)), power(exponent)) if units else 0.0

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .exact import CheckError, root, weight
-from .linear import window_of
+from .linear import MOST_READS, window_of
 from .maps import Convolution
 from .network import Stage
 from .reader import Importer
@@ -67,6 +67,8 @@ def pool(importer: Importer, node: Node) -> None:
         raise CheckError("MaxPool with indices or ceil_mode is not covered")
     spatial = array.shape[2:]
     stride, dilation, pads, out_spatial = window_of(node, spatial, sides)
+    if array.shape[1] * math.prod((*out_spatial, *sides)) > MOST_READS:
+        raise CheckError(f"the windows of {node.outputs[0]!r} are too many")
     one = weight(np.ones((1, 1, *sides)))
     taps = Convolution(one, spatial, out_spatial, stride, pads, dilation, 1).taps
     if (taps < 0).all(1).any():

@@ -21,6 +21,7 @@ from .positive import Refuted
 
 FORMAT = "lipcert-proof/1"
 MOST_BYTES = 1 << 30
+MOST_CLAIMS = 5000
 MOST_DIGITS = 2000
 """Longest rational read."""
 
@@ -122,6 +123,8 @@ def _proof(content: dict[str, Any]) -> Proof:
     if semantics not in ("real", "float32"):
         raise CheckError("the semantics of the proof are not covered")
     samples = content.get("samples")
+    if len(content["claims"]) > MOST_CLAIMS:
+        raise CheckError(f"the proof has more than {MOST_CLAIMS} claims")
     return Proof(
         _text(model["sha256"]),
         {_text(name): _text(value) for name, value in model["files"].items()},

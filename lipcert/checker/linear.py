@@ -14,6 +14,9 @@ from .network import References
 from .reader import Importer
 from .wire import Node
 
+MOST_READS = 1 << 26
+"""Elements that all windows of a convolution or pool read."""
+
 
 def gemm(importer: Importer, node: Node) -> None:
     """``α A B + β C`` with A a signal of one row."""
@@ -172,6 +175,8 @@ def convolve(importer: Importer, node: Node) -> None:
         kernel = fraction(Fraction(1, math.prod(sides)), (groups, 1, *sides))
     sides = kernel.mantissa.shape[2:]
     stride, dilation, pads, out_spatial = window_of(node, spatial, sides)
+    if math.prod((*out_spatial, *sides)) > MOST_READS:
+        raise CheckError(f"the windows of {node.outputs[0]!r} are too many")
     own = Convolution(kernel, spatial, out_spatial, stride, pads, dilation, groups)
     if node.kind == "AveragePool" and (own.taps < 0).any():
         raise CheckError("AveragePool with padding is not covered")

@@ -8,6 +8,7 @@ import numpy as np
 
 from .constants import inverse, matrix_product, multiplied
 from .exact import CheckError, Weight
+from .network import MOST_SIZE
 from .reader import Importer
 from .wire import Node
 
@@ -91,6 +92,8 @@ def pad(importer: Importer, node: Node) -> None:
     if not plain or min(pads, default=0) < 0 or len(pads) != 2 * array.ndim:
         raise CheckError("Pad other than with zeros is not covered")
     sides = list(zip(pads[: array.ndim], pads[array.ndim :], strict=True))
+    if math.prod(n + a + b for n, (a, b) in zip(array.shape, sides, strict=True)) > MOST_SIZE:
+        raise CheckError(f"the tensor {node.outputs[0]!r} is too large")
     importer.signals[node.outputs[0]] = np.pad(array, sides, constant_values=-1)
 
 

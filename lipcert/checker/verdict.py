@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -47,11 +48,11 @@ def check(proof: str | Path, model: str | Path, data: str | Path | None = None) 
     try:
         return _check(Path(proof), Path(model), None if data is None else Path(data))
     except Refuted as error:
-        return Verdict("refuted", str(error))
+        return Verdict("refuted", _told(str(error)))
     except CheckError as error:
-        return Verdict("inconclusive", str(error))
+        return Verdict("inconclusive", _told(str(error)))
     except Exception as error:  # whatever a hostile file provokes, nothing is proved
-        return Verdict("inconclusive", f"{type(error).__name__}: {error}")
+        return Verdict("inconclusive", _told(f"{type(error).__name__}: {error}"))
 
 
 def _check(path: Path, model: Path, data: Path | None) -> Verdict:
@@ -80,7 +81,7 @@ def _check(path: Path, model: Path, data: Path | None) -> Verdict:
         )
     constant = f"‖f(x) − f(y)‖ ≤ {_up(proof.lipschitz)} ‖x − y‖ for {proof.value!r}"
     if samples is None:
-        return Verdict("proved", constant, proof.lipschitz)
+        return Verdict("proved", _told(constant), proof.lipschitz)
     if data is None:
         raise CheckError("the proof is also about a data set, which is not given")
     if hashlib.sha256(_content(data, 1 << 34)).hexdigest() != samples.sha256:
@@ -88,10 +89,16 @@ def _check(path: Path, model: Path, data: Path | None) -> Verdict:
     certified = check_samples(checker, proof, data)
     return Verdict(
         "proved",
-        f"{constant}; {certified} of {len(samples.classes)} samples have a radius",
+        _told(f"{constant}; {certified} of {len(samples.classes)} samples have a radius"),
         proof.lipschitz,
         certified,
     )
+
+
+def _told(text: str) -> str:
+    """One line that can be printed, whatever names a file holds."""
+    text = text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _up(value: Fraction) -> str:
@@ -101,7 +108,8 @@ def _up(value: Fraction) -> str:
 
 def _content(path: Path, most: int) -> bytes:
     with path.open("rb") as stream:
-        content = stream.read(most + 1)
+        size = min(os.fstat(stream.fileno()).st_size, most)
+        content = stream.read(size + 1)
     if len(content) > most:
         raise CheckError(f"{path.name} is too large")
     return content

@@ -70,4 +70,4 @@ def test_bias_that_swallows_bits_is_told(tmp_path):
     rows = rows_of(np.array([[1.0]]))
     a, _ = rounding(network, rows, Surroundings(checker.known, checker.suffixes), np.zeros(1))
     assert a[0] > 1.0
-    assert float(module(torch.ones(1, 1))) == 0.0
+    assert module(torch.ones(1, 1)).item() == 0.0
