@@ -36,8 +36,10 @@ def judged(
     slope: Array = checker.pair_constants()[best]
     if semantics == "float32":
         a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes), reach)
+        cost = mul(a, ROOT_2)[:, None]
         with np.errstate(invalid="ignore"):
-            behind = np.maximum(np.nextafter(behind - mul(a, ROOT_2)[:, None], -np.inf), 0.0)
+            left = np.maximum(np.nextafter(behind - cost, -np.inf), 0.0)
+        behind = np.where(np.isinf(cost), 0.0, left)
         slope = add(slope, mul(b, ROOT_2)[:, None])
     return best, behind, slope
 

@@ -28,6 +28,8 @@ from .samples import forward
 UNIT = 2.0**-24
 SMALLEST = 2.0**-148
 """More than what one operation that underflows is off by."""
+GROWN = 2.0**-100
+"""The same where a factor below 2^40 may follow inside one operation."""
 LARGEST = 2.0**126
 """Values below it do not overflow."""
 FARTHEST = 2.0**40
@@ -229,7 +231,8 @@ def _own(
     if terms > MOST_TERMS:
         raise CheckError(f"the value {name!r} adds up too many products")
     gamma = mul(terms * UNIT, 1.0 / (1.0 - terms * UNIT), NEAR)
-    under = mul(terms, SMALLEST, root(float(network.sizes[name])))
+    least = GROWN if maker.operations else SMALLEST
+    under = mul(terms, least, root(float(network.sizes[name])))
     whole = _sum((_length(loud), zero), rest)
     if maker.operations:
         return Own((add(mul(gamma, whole[0]), under), mul(gamma, whole[1])), None, whole)

@@ -111,7 +111,9 @@ def convolution() -> bytes:
     )
 
 
-@pytest.mark.parametrize("more", [{"pair": (0, 1)}, {"source": "r"}, {"source": "x"}])
+@pytest.mark.parametrize(
+    "more", [{"pair": (0, 1)}, {"pair": (0, 1), "source": "r"}, {"source": "x"}]
+)
 def test_a_torus_says_nothing_of_pairs_and_of_other_beginnings(more):
     checker = Checker(network(convolution()))
     with pytest.raises(Refuted):
