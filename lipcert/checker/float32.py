@@ -234,8 +234,11 @@ def _own(
     least = GROWN if maker.operations else SMALLEST
     under = mul(terms, least, root(float(network.sizes[name])))
     whole = _sum((_length(loud), zero), rest)
-    if maker.operations:
-        return Own((add(mul(gamma, whole[0]), under), mul(gamma, whole[1])), None, whole)
+    if maker.operations:  # the factors of one operation are below 2^40, its summands below 2^60
+        reached = [_reach(values[source], source, errors, known) for source, _ in maker.summands]
+        a, b = _sum(whole, *reached)
+        largest = add(mul(a, 2.0**42), 2.0**102), mul(b, 2.0**42)
+        return Own((add(mul(gamma, whole[0]), under), mul(gamma, whole[1])), None, largest)
     near, off = _elements(values[name])
     moved = _sum(rest, (off, zero), carried, (zero, zero + known.prefix[name]))
     each = add(mul(0.5, gamma, add(loud, near)), mul(8.0 * UNIT, loud))

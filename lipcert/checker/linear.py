@@ -125,8 +125,9 @@ def normalise(importer: Importer, node: Node) -> None:
     shift = beta - mean * factor
     off = np.abs(factor) * 2.0**-49 + 1e-300
     inner = np.array([np.abs(gamma), 1.0 / np.sqrt(spreads), np.abs(factor)])
-    if not ((inner == 0.0) | ((inner > 2.0**-40) & (inner < 2.0**40))).all():
-        # what underflows on the way could grow again
+    tame = ((inner == 0.0) | ((inner > 2.0**-40) & (inner < 2.0**40))).all()
+    if not tame or not (np.abs(np.array([beta, mean])) < 2.0**60).all():
+        # what underflows on the way could grow again, and what is far off overflow
         importer.network.computed = importer.network.computed or node.outputs[0]
     loud = (np.abs(beta) + np.abs(mean * factor)) * (1.0 + 2.0**-48)
     off_shift = loud * 2.0**-48 + 1e-300

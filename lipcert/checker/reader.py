@@ -56,6 +56,10 @@ class Importer:
             self.network.input = f"{self.file.input}/data"
             self.network.value(self.network.input, math.prod(shape), None)
             maker = normalisation(self.network.input, *self.before, shape)
+            means, deviations = self.before
+            tame = all(2**-40 < std < 2**40 for std in deviations)
+            if not tame or not all(abs(mean) < 2**60 for mean in means):
+                self.network.computed = self.network.input  # float32 may lose it
             flat = self.network.value(self.file.input, math.prod(shape), maker)
         self.signals[self.file.input] = flat.reshape(shape)
         for name, values in self.file.constants.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -69,6 +68,8 @@ def _check(path: Path, model: Path, data: Path | None) -> Verdict:
     if not set(read.beside) <= set(proof.beside):
         raise Refuted("the model reads a file that the proof does not name")
     samples = proof.samples
+    if samples is None and proof.semantics != "real":
+        raise Refuted(f"a constant is about real arithmetic, not {proof.semantics}")
     network = network_of(read, None if samples is None else (samples.mean, samples.std))
     checker = Checker(network)
     checker.run(list(proof.claims))
@@ -87,9 +88,11 @@ def _check(path: Path, model: Path, data: Path | None) -> Verdict:
     if hashlib.sha256(_content(data, 1 << 34)).hexdigest() != samples.sha256:
         raise Refuted(f"{data.name} is not the data that the proof is about")
     certified = check_samples(checker, proof, data)
+    where = "" if proof.semantics == "real" else f" in {proof.semantics}"
+    count = len(samples.classes)
     return Verdict(
         "proved",
-        _told(f"{constant}; {certified} of {len(samples.classes)} samples have a radius"),
+        _told(f"{constant}; {certified} of {count} samples have a radius{where}"),
         proof.lipschitz,
         certified,
     )
@@ -107,8 +110,10 @@ def _up(value: Fraction) -> str:
 
 
 def _content(path: Path, most: int) -> bytes:
+    if not path.is_file():
+        raise CheckError(f"{path.name} is not a file")
+    size = min(path.stat().st_size, most)
     with path.open("rb") as stream:
-        size = min(os.fstat(stream.fileno()).st_size, most)
         content = stream.read(size + 1)
     if len(content) > most:
         raise CheckError(f"{path.name} is too large")

@@ -188,6 +188,14 @@ def test_one_logit_is_judged_by_its_sign(sign):
     assert slope[0, 0] >= np.sqrt(5.0)
 
 
+def test_a_constant_is_about_real_arithmetic(tmp_path):
+    """In float32 a model is not even continuous."""
+    content = two_layers()
+    assert "real" in refuted(content, [], Fraction(1000), tmp_path, semantics="float32")
+    files = written(tmp_path, model=content, proof=proof(content, [], Fraction(1000)))
+    assert check(files["proof"], files["model"]).status == "proved"
+
+
 def test_tiny_numbers_do_not_vanish_when_squared():
     assert norm(np.full(10**6, 1e-163)) >= 1e-160
     assert norm(np.array([3.0, 4.0])) >= 5.0

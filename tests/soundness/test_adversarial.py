@@ -12,8 +12,10 @@ from making import f32, model, network, node
 
 from lipcert.checker.certificates import judged
 from lipcert.checker.exact import CheckError
+from lipcert.checker.float32 import CURVE
 from lipcert.checker.positive import Refuted
 from lipcert.checker.proof import Checker
+from lipcert.checker.samples import forward, rows_of
 from lipcert.proof.proving import network_claims
 
 
@@ -251,6 +253,38 @@ def test_what_a_runtime_may_lose_on_the_way_is_not_certified_in_float32(gamma, v
         judged(checker, x, "float32", np.zeros(1))
     plain = checked(normalised(1.5, 2.0), proved=False)
     assert judged(plain, x, "float32", np.zeros(1))[1].min() > 0.0
+
+
+def test_what_overflows_inside_a_normalisation_is_not_certified_in_float32():
+    """``(x · 2^39) · 2^-39`` is infinite in float32 for x = 2^100."""
+    content = normalised(2.0**-39, 2.0**-78)
+    x = f32([[0.0, 2.0**100]])
+    with np.errstate(over="ignore"):
+        assert np.isinf(x[0, 1] * np.float32(2.0**39))
+    radii = radii_of(checked(content, proved=False), x)
+    assert radii.real[0] > 0.0
+    assert radii.float32[0] == 0.0
+    small = radii_of(checked(content, proved=False), x * np.float32(2.0**-100))
+    assert small.float32[0] > 0.0
+
+
+@pytest.mark.parametrize("kind", ["Sigmoid", "Tanh"])
+def test_curves_of_a_runtime_are_as_near_as_they_are_taken_to_be(kind):
+    content = model([node(kind, ["x"], ["y"])], {}, ["n", 1])
+    x = np.concatenate([np.linspace(-20.0, 20.0, 400_001), np.geomspace(1e-30, 1e30, 10_001)])
+    x = np.concatenate([x, -x]).astype(np.float32)[:, None]
+    wide = x.astype(np.float64)
+    with np.errstate(over="ignore"):
+        true = np.tanh(wide) if kind == "Tanh" else 1.0 / (1.0 + np.exp(-wide))
+    for session in sessions(content):
+        assert np.abs(session.run(None, {"x": x})[0] - true).max() < 0.5 * CURVE
+    after = [node(kind, ["x"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
+    made = network(model(after, {"w": f32([[1.0]])}, ["n", 1]))
+    for at in x[::4001]:
+        rows = forward(made, rows_of(at[None]))["h"]
+        where = np.flatnonzero(x[:, 0] == at[0])[0]
+        off = abs(np.ldexp(float(rows.mantissa[0, 0]), rows.exponent) - true[where, 0])
+        assert off <= rows.radius[0] < 1e-12
 
 
 def test_what_underflows_inside_a_normalisation_is_not_certified_in_float32():
