@@ -15,7 +15,7 @@ from lipcert.bounds import lipsdp as lipsdp_module
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.lipsdp import lipsdp_neuron_bound
 from lipcert.bounds.plan import Stretch
-from lipcert.bounds.torus import torus_lipsdp
+from lipcert.bounds.torus import reduction, torus_lipsdp
 from lipcert.graph import Affine, Graph
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.operators import (
@@ -177,3 +177,26 @@ def test_the_method_takes_the_torus_where_one_block_is_too_large(
         assert is_above(constants.value, slope, "l2")
         for i, j, row in list(differences(slope.matrix))[:20]:
             assert is_above_dual(float(table[i, j]), row, slope.error, "l2")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_channels_that_share_couplings_cost_a_little_and_stay_a_bound(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Images(seed)
+    value = images.activated(images.convolution("x", out=4))
+    shape = images.d.shapes[images.activated(images.convolution(value, out=4))]
+    value = f"v{len(images.d.nodes) - 1}"
+    read = Reshape(shape, (1, math.prod(shape)))
+    first = Dense(torch.from_numpy(images.rng.standard_normal((3, math.prod(shape)))), (1,))
+    value = images.activated(images.d.add(Affine(compose(first, read)), value))
+    last = Dense(torch.from_numpy(images.rng.standard_normal((2, 3))), (1,))
+    graph = images.d.graph(images.d.add(Affine(last), value))
+    every = torus_lipsdp(fold(graph), BoundContext(), lipsdp_neuron_bound)
+    monkeypatch.setattr(reduction, "MOST_ENTRY", 6)
+    shared = torus_lipsdp(fold(graph), BoundContext(), lipsdp_neuron_bound)
+    assert every is not None
+    assert shared is not None
+    assert every.value * (1.0 - 1e-6) <= shared.value <= 2.0 * every.value
+    for slope in sampled_slopes(graph, np.random.default_rng(seed)):
+        assert is_above(shared.value, slope, "l2")

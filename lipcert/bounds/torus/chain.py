@@ -18,6 +18,7 @@ from lipcert.bounds.torus.head import (
     times,
 )
 from lipcert.bounds.torus.part import TorusPart, torus_block
+from lipcert.bounds.torus.reduction import GroupedEntry, grouped_entry, with_entry
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
 from lipcert.errors import SolverError
 from lipcert.operators import Shape
@@ -88,6 +89,7 @@ class _Builder:
         self.slots: list[tuple[int, str, int]] = []  # multipliers, kind, of which form
         self.forms = [part.form for part in chain.parts]
         self.families: list[FourierBlock] = []
+        self.entry: GroupedEntry | None = None
         self._make()
 
     def _take(self, count: int, kind: str, number: int) -> Tensor:
@@ -123,12 +125,23 @@ class _Builder:
         if later is not None:
             pairs = zip(exit_phases, later.geometry.phases[0], strict=True)
             common = tuple(math.gcd(q, p) for q, p in pairs)
-        shape = part.form.output_shape
-        coupling = self._take(shape[1] * math.prod(common), "entry", number + 1)
-        exits = coupling[part.labels(part.last, common).to(self.device)]
+        shape, leaving = part.form.output_shape, part.labels(part.last, common).to(self.device)
+        if later is None and self.chain.head is not None:
+            labels = positions(shape, common)
+            self.entry = grouped_entry(self.chain.head, labels, self.device)
+        else:
+            assert later is not None
+            labels = later.labels(0, common)
+        grouped = self.entry
+        if grouped is None:
+            coupling = self._take(shape[1] * math.prod(common), "entry", number + 1)
+            exits, entering = coupling[leaving], coupling[labels.to(self.device)]
+        else:
+            coupling = self._take(grouped.groups, "entry", number + 1)
+            exits = coupling[grouped.group_of[leaving]]
+            entering = coupling.repeat_interleave(grouped.size // grouped.groups)
         self.families.append(torus_block(part, heads, own, exits, self.device))
-        labels = positions(shape, common) if later is None else later.labels(0, common)
-        return coupling[labels.to(self.device)]
+        return entering
 
     def _head(self, head: SignalForm, heads: Tensor) -> None:
         own = [
@@ -136,7 +149,11 @@ class _Builder:
             for k, stage in enumerate(head.stages, start=1)
         ]
         self.forms.append(head)
-        self.families.append(dense_block(head, heads, own, self.device))
+        if self.entry is None:
+            self.families.append(dense_block(head, heads, own, self.device))
+        else:
+            bare = dense_block(head, heads[:0], own, self.device)
+            self.families.append(with_entry(bare, self.entry, heads))
 
     def _pooled(
         self, part: TorusPart, heads: Tensor, own: list[Tensor], head: SignalForm, number: int

@@ -10,6 +10,7 @@ from lipcert.bounds.context import BoundContext
 from lipcert.bounds.torus.chain import Chain
 from lipcert.bounds.torus.head import behind_channel_sums, dense_side, is_dense
 from lipcert.bounds.torus.part import TorusPart, torus_part
+from lipcert.bounds.torus.reduction import entry_groups, reading_rows
 from lipcert.bounds.torus.signals import between, signal_cuts
 from lipcert.conic.torus_solver import FIRST
 from lipcert.signals import SignalForm
@@ -109,7 +110,10 @@ def _is_one_number(form: SignalForm, ended: int | None) -> bool:
 def _joins(head: SignalForm, budget: float) -> bool:
     pooled = behind_channel_sums(head)
     form = head if pooled is None else pooled
-    return is_dense(form) and _work(dense_side(form), 1, complex_factor=1.0) <= budget
+    side, groups = dense_side(form), entry_groups(form)
+    if groups is not None:
+        side += reading_rows(form) * groups - form.size(0)
+    return is_dense(form) and _work(side, 1, complex_factor=1.0) <= budget
 
 
 def _next_start(form: SignalForm, edges: list[int | None], place: int, budget: float) -> int:
