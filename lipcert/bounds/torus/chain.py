@@ -23,7 +23,9 @@ from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
 from lipcert.errors import SolverError
 from lipcert.operators import Shape
 from lipcert.signals import SignalForm
+from lipcert.spectral import NormBound
 from lipcert.spectral.explicit import explicit_matrix
+from lipcert.spectral.proof import largest_estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
     Raises SolverError where no strictly feasible start is found.
     """
     builder = _Builder(chain, context)
-    margins = [m / (chain.stages + 1) for m in (0.2, 1.0, 4.0)] + [1.0, 4.0, 16.0]
+    margins = [m / (chain.stages + 1) for m in (0.05, 0.2, 1.0, 4.0)] + [1.0, 4.0, 16.0]
     for margin in margins:
         start = builder.start(1.0 + margin)
         fine = bool(torch.isfinite(start).all()) and bool((start > 0.0).all())
@@ -91,6 +93,22 @@ class _Builder:
         self.families: list[FourierBlock] = []
         self.entry: GroupedEntry | None = None
         self._make()
+        self.norms = self._torus_norms()
+
+    def _torus_norms(self) -> BoundContext:
+        """A context that knows operators by their size on the torus: for a start alone."""
+        found = BoundContext(settings=self.context.settings)
+        for part, family in zip(self.chain.parts, self.families, strict=False):
+            tables = [stage.terms for stage in part.form.stages]
+            reads = [row.reads for row in family.rows]
+            if self.chain.head is None:  # what ends in a coupling reads its last signal as it is
+                tables, reads = [*tables, part.form.output_terms], [*reads, family.output]
+            for terms, readings in zip(tables, reads, strict=False):
+                for source, reading in readings.items():
+                    if source in terms:
+                        size = NormBound(largest_singular_estimate(reading.matrix), "torus")
+                        found.norms[id(terms[source])] = terms[source], size
+        return found
 
     def _take(self, count: int, kind: str, number: int) -> Tensor:
         index = torch.arange(self.used, self.used + count, device=self.device)
@@ -189,10 +207,10 @@ class _Builder:
         for place in range(len(forms) - 1, -1, -1):
             if pooled is not None and place == len(self.chain.parts) - 1:
                 if not pooled.stages:
-                    norm = self.context.norm_of(pooled.output_terms[0]).value
+                    norm = self.norms.norm_of(pooled.output_terms[0]).value
                     demand = norm * norm
                 demand *= scale
-            own = demands_of(forms[place], None, demand, self.context, margin)
+            own = demands_of(forms[place], None, demand, self.norms, margin)
             found.append(own)
             demand = own.entry
         found.reverse()
@@ -203,3 +221,12 @@ class _Builder:
             value = own.entry if name == "entry" else own.multipliers[int(stage) - 1]
             values += [value] * count
         return torch.tensor(values, dtype=torch.float64, device=self.device)
+
+
+def largest_singular_estimate(matrices: Tensor) -> float:
+    """About the largest singular value of a batch ``(B, m, n)``."""
+    m, n = matrices.shape[1:]
+    if not matrices.numel():
+        return 0.0
+    gram = matrices @ matrices.mH if m <= n else matrices.mH @ matrices
+    return math.sqrt(max(largest_estimate(gram), 0.0))
