@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 OTHER_KEYS = ("check", "baseline")
 """Keys of a configuration that are not tables of option defaults."""
-UNCONFIGURED = ("config", "completion")
-"""Commands that take no defaults."""
+UNCONFIGURED = ("check", "config", "completion")
+"""Commands that take no defaults; ``check`` in a configuration holds what the gate checks."""
 HELP = ("-h", "--help")
 
 

@@ -216,3 +216,9 @@ def test_checking_loads_nothing_heavy(mlp: Path, proof: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stderr
+
+
+def test_checks_of_a_gate_are_not_options_of_the_command(run: Run, proof: Path, mlp: Path) -> None:
+    Path("lipcert.toml").write_text('[[check]]\nmodel = "a.onnx"\nmax-lipschitz = 1\n')
+    result = run("check", proof, mlp)
+    assert result.exit_code == 0, result.stderr
