@@ -12,6 +12,7 @@ from lipcert.conic.blockwise import BlockFactor, Blocks, cholesky
 from lipcert.conic.fourier import FourierBlock
 
 LANCZOS_STEPS = 12
+"""For a step that is taken; half as many tell how far a predictor would go."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +113,16 @@ class Member:
             total = total + (product if i == j else 2.0 * product)
         return total
 
-    def longest_dual(self, move: Move) -> float:
+    def longest_dual(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far S can go."""
         half = self.half
 
         def apply(v: Tensor) -> Tensor:
             return half @ self._sparse_times(move.S, half.mH @ v)
 
-        return _longest(apply, self.X.shape[0], self.X.shape[1], self.X)
+        return _longest(apply, self.X, steps)
 
-    def longest_primal(self, move: Move) -> float:
+    def longest_primal(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far X can go."""
         lower = self.lower
 
@@ -130,7 +131,7 @@ class Member:
             image: Tensor = torch.linalg.solve_triangular(lower, move.X @ w, upper=False)
             return image
 
-        return _longest(apply, self.X.shape[0], self.X.shape[1], self.X)
+        return _longest(apply, self.X, steps)
 
     def primal_at(self, move: Move, step: float) -> tuple[Tensor, Tensor] | None:
         """X after a step and its factor; None where it is not positive definite."""
@@ -144,13 +145,14 @@ class Member:
         return factor if bool(factor.good.all()) else None
 
 
-def _longest(apply, batch: int, side: int, like: Tensor) -> float:  # type: ignore[no-untyped-def]
+def _longest(apply, like: Tensor, most: int) -> float:  # type: ignore[no-untyped-def]
     """``−1/λ_min`` over a batch of Hermitian operators, by Lanczos: an estimate, to be tried."""
+    batch, side = like.shape[:2]
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(1, side, 1, dtype=torch.float64, generator=generator)
     v = v.to(like.device, like.dtype)
     v = (v / v.norm()).expand(batch, -1, -1)
-    steps = min(LANCZOS_STEPS, side)
+    steps = min(most, side)
     basis: list[Tensor] = []
     alphas, betas = [], []
     for _ in range(steps):

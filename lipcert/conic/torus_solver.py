@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lipcert.conic.batched import Member, Move
+from lipcert.conic.batched import LANCZOS_STEPS, Member, Move
 from lipcert.conic.blockwise import cholesky
 from lipcert.conic.fourier import FourierBlock, holding
 
@@ -185,7 +185,7 @@ class _Run:
             return False
         dy = factor.solve(-self.b)
         moves = [member.direction(dy, 0.0, None) for member in self.members]
-        dual, primal = self._longest(dy, moves)
+        dual, primal = self._longest(dy, moves, LANCZOS_STEPS // 2)
         dual, primal = min(1.0, 0.95 * dual), min(1.0, 0.95 * primal)
         reached = self._complementarity_after(dy, moves, dual, primal)
         exponent = max(1.0, 3.0 * min(dual, primal) ** 2)
@@ -203,19 +203,19 @@ class _Run:
             for member, part in zip(self.members, second, strict=True)
         ]
         fraction = 0.9 + 0.08 * min(dual, primal)
-        dual, primal = self._longest(dy, moves)
+        dual, primal = self._longest(dy, moves, LANCZOS_STEPS)
         primal = self._move_primal(moves, min(1.0, fraction * primal))
         dual = self._move_dual(dy, min(1.0, fraction * dual))
         self._measure()
         return max(dual, primal) > SHORTEST_STEP
 
-    def _longest(self, dy: Tensor, moves: list[Move]) -> tuple[float, float]:
+    def _longest(self, dy: Tensor, moves: list[Move], steps: int) -> tuple[float, float]:
         falling = float((dy / self.y).min())
         dual = -1.0 / falling if falling < 0.0 else math.inf
         primal = math.inf
         for member, move in zip(self.members, moves, strict=True):
-            dual = min(dual, member.longest_dual(move))
-            primal = min(primal, member.longest_primal(move))
+            dual = min(dual, member.longest_dual(move, steps))
+            primal = min(primal, member.longest_primal(move, steps))
         return dual, primal
 
     def _complementarity_after(
