@@ -207,7 +207,9 @@ class FourierBlock:
         What is not known exactly of the coefficients need not be shift-invariant: it is a small
         change of the operator on all frequencies together, and only its norm counts.
         """
-        terms = 2 * max(self.sizes) * (len(self.rows) + 1) + 16
+        tables = [*(row.reads for row in self.rows), self.output]
+        widest = max(part.matrix.shape[1] for reads in tables for part in reads.values())
+        terms = 2 * max(*self.sizes, widest) * (len(self.rows) + 1) + 16
         sums = self.magnitude_sums(y, scale) * scale
         gamma = gamma_of_product(terms, is_complex=True)
         rounding = mul_up(float(sums.max()), gamma, 1.0 + 8.0 * gamma)

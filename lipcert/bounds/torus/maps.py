@@ -21,6 +21,7 @@ from lipcert.operators import (
     is_identity,
 )
 from lipcert.operators.base import Norms
+from lipcert.rounding import mul_up
 from lipcert.spectral.circular import circular_period
 
 MOST_CHANNELS = 1024
@@ -37,12 +38,14 @@ class ImageMap:
     adjoint : whether the map runs from the convolution's output to its input.
     shift : what is added to every tap's offset, where that is not minus the leading pads.
     period : the torus of an image that is itself circular; None with zero padding.
+    extension : norm of the index map that pads it.
     """
 
     convolution: Convolution | None = None
     adjoint: bool = False
     shift: Shape | None = None
     period: Shape | None = None
+    extension: float = 1.0
 
     @property
     def stride(self) -> Shape | None:
@@ -52,7 +55,9 @@ class ImageMap:
     @property
     def error(self) -> float:
         """Bound of the spectral norm of what is not known exactly of the coefficients."""
-        return 0.0 if self.convolution is None else self.convolution.error.l2
+        if self.convolution is None:
+            return 0.0
+        return mul_up(self.convolution.error.l2, self.extension)
 
 
 def image_maps(operator: LinearOperator) -> list[ImageMap] | None:
@@ -124,7 +129,7 @@ def _circular(operator: Composed) -> ImageMap | None:
         return None
     first = torch.tensor(int(inner.index.reshape(-1)[0]))
     start = tuple(int(axis) for axis in torch.unravel_index(first, inner.in_shape)[2:])
-    return ImageMap(outer, shift=start, period=period.torus)
+    return ImageMap(outer, shift=start, period=period.torus, extension=inner.absolute_norms.l2)
 
 
 def _pooling(operator: Composed) -> ImageMap | None:

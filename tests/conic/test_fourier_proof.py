@@ -1,0 +1,144 @@
+"""The batched solver and its proof: refused below the optimum, a bound whenever it is stopped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
+from lipcert.conic.fourier_proof import are_proven, proven_families, scaled, scales
+from lipcert.conic.torus_solver import solve_families
+from lipcert.errors import SolverError
+
+CHANNELS, STAGES = 2, 2
+
+
+def family(seed: int, error: float = 0.0) -> FourierBlock:
+    """A chain of ReLU stages with random matrices at six frequencies; ``y = (ρ, t_1 …)``."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = 6, CHANNELS, CHANNELS
+
+    def reading() -> Reading:
+        return Reading(torch.randn(*shape, dtype=torch.complex128, generator=generator), error)
+
+    half = torch.full((CHANNELS,), 0.5, dtype=torch.float64)
+    rows = tuple(
+        Row(k, {k - 1: reading()}, half, half.square(), 1 + CHANNELS * (k - 1) + torch.arange(2))
+        for k in range(1, STAGES + 1)
+    )
+    heads = torch.zeros(CHANNELS, dtype=torch.int64)
+    return FourierBlock((CHANNELS,) * (STAGES + 1), heads, rows, {STAGES: reading()})
+
+
+def start() -> torch.Tensor:
+    return torch.tensor([1e7, 1e4, 1e4, 1e2, 1e2], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_optimum_is_proved_and_nothing_below_it(seed: int) -> None:
+    block = family(seed)
+    found = solve_families([block], start(), tolerance=1e-8)
+    assert found.ending == "optimal"
+    y, share = proven_families([block], found.y, [found.inside])
+    assert share <= 1e-6
+    below = y.clone()
+    below[0] = 0.999999 * found.lower
+    assert not are_proven([block], below)
+    assert not bool(holding(block, below).all())
+    negative = y.clone()
+    negative[1] = -negative[1]
+    assert not are_proven([block], negative)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_not_known_of_the_coefficients_is_taken_off(seed: int) -> None:
+    """Every matrix moved by as much as its error says: what is proved for it holds for them."""
+    error = 1e-4
+    block = family(seed, error)
+    found = solve_families([block], start(), tolerance=1e-8)
+    assert not are_proven([block], found.y)  # the optimum of the stored ones alone
+    y, _ = proven_families([block], found.y, [found.inside, start()])
+    generator = torch.Generator().manual_seed(100 + seed)
+    for _ in range(20):
+
+        def moved(reading: Reading) -> Reading:
+            off = torch.randn(reading.matrix.shape, dtype=torch.complex128, generator=generator)
+            size = torch.linalg.matrix_norm(off, 2)[:, None, None]
+            return Reading(reading.matrix + error * off / size)
+
+        rows = tuple(
+            replace(row, reads={g: moved(r) for g, r in row.reads.items()}) for row in block.rows
+        )
+        output = {g: moved(r) for g, r in block.output.items()}
+        assert bool(holding(replace(block, rows=rows, output=output), y).all())
+
+
+def test_errors_too_large_are_said_so() -> None:
+    block = family(0, 1e6)
+    found = solve_families([block], start())
+    with pytest.raises(SolverError, match="no multipliers can be proved"):
+        proven_families([block], found.y, [found.inside])
+
+
+def test_rounding_is_bounded_by_the_distance() -> None:
+    """Against the same matrices formed from entries with exact products."""
+    block = family(3)
+    y = start() * (1.0 + 1e-3 * torch.arange(5))
+    scale = scales(block, y)
+    floor = block.distance_to_true(y, scale)
+    assert 0.0 < floor < 1e-11
+    computed = scaled(block, block.matrices(y), scale)
+    exact = scaled(block, _in_extended(block, y), scale)
+    worst = max(float((computed[p] - exact[p]).abs().max()) for p in computed)
+    assert worst <= floor
+
+
+def _in_extended(block: FourierBlock, y: torch.Tensor) -> dict[tuple[int, int], torch.Tensor]:
+    """``P(y)`` with products summed in extended precision."""
+    wide = y.numpy().astype("longdouble")
+    found = {}
+    found[0, 0] = torch.diag(y[block.head_index]).to(torch.complex128).expand(6, -1, -1).clone()
+    for row in block.rows:
+        t = wide[row.index.numpy()]
+        assert row.group is not None
+        found[row.group, row.group] = (
+            torch.diag(y[row.index]).to(torch.complex128).expand(6, -1, -1).clone()
+        )
+        for g, reading in row.reads.items():
+            matrix = reading.matrix.numpy().astype("clongdouble")
+            cross = -(row.centre.numpy().astype("longdouble") * t)[:, None] * matrix
+            found[row.group, g] = torch.from_numpy(cross.astype("complex128"))
+    for g, reading in block.output.items():
+        C = reading.matrix.numpy().astype("clongdouble")
+        gram = (C.conj().transpose(0, 2, 1) @ C).astype("complex128")
+        found[g, g] = found[g, g] - torch.from_numpy(gram)
+    return found
+
+
+def test_stopped_at_once_the_start_is_the_answer() -> None:
+    found = solve_families([family(0)], start(), deadline=time.monotonic() - 1.0)
+    assert found.ending == "stopped"
+    assert torch.equal(found.y, start())
+
+
+def test_every_iterate_holds_and_an_interrupt_keeps_the_best() -> None:
+    block = family(1)
+    seen: list[float] = []
+
+    def report(iteration: int, rho: float, gap: float) -> None:
+        seen.append(rho)
+        if iteration == 5:
+            raise KeyboardInterrupt
+
+    found = solve_families([block], start(), report=report)
+    assert found.ending == "interrupted"
+    assert float(found.y[0]) == seen[-1] < float(start()[0])
+    assert are_proven([block], found.y)
+
+
+def test_an_infeasible_start_is_refused() -> None:
+    with pytest.raises(ValueError, match="not strictly feasible"):
+        solve_families([family(0)], start() * torch.tensor([1e-9, 1.0, 1.0, 1.0, 1.0]))
