@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .exact import CheckError, root, weight
-from .linear import MOST_READS, window_of
+from .linear import MOST_READS, image, window_of
 from .maps import Convolution
 from .network import Stage
 from .reader import Importer
@@ -62,7 +62,7 @@ def softmax(importer: Importer, node: Node) -> None:
 
 def pool(importer: Importer, node: Node) -> None:
     """MaxPool: the root of how many windows hold one element."""
-    array, sides = importer.signals[node.inputs[0]], tuple(node.attributes["kernel_shape"])
+    array, sides = image(importer, node), tuple(node.attributes["kernel_shape"])
     if len(node.outputs) > 1 or node.attributes.get("ceil_mode", 0):
         raise CheckError("MaxPool with indices or ceil_mode is not covered")
     spatial = array.shape[2:]

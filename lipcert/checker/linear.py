@@ -164,7 +164,7 @@ def mean(importer: Importer, node: Node) -> None:
 
 def convolve(importer: Importer, node: Node) -> None:
     """Conv, and AveragePool as one with a group for each channel."""
-    array, given = importer.signals[node.inputs[0]], node.attributes
+    array, given = image(importer, node), node.attributes
     spatial = array.shape[2:]
     bias = None
     if node.kind == "Conv":
@@ -189,6 +189,14 @@ def convolve(importer: Importer, node: Node) -> None:
         sides = (1, -1, *(1,) * len(spatial))
         bias = spread(Weight(bias.mantissa.reshape(sides), bias.exponent, bias.radius), shape)
     importer.affine(node, [(source, (own,))], shape, bias)
+
+
+def image(importer: Importer, node: Node) -> References:
+    """The one image ``(1, channels, *sides)`` that a node reads."""
+    array = importer.signals[node.inputs[0]]
+    if array.ndim < 3 or len(array) != 1:
+        raise CheckError(f"{node.kind} of {node.outputs[0]!r} reads no single image")
+    return array
 
 
 def window_of(

@@ -70,6 +70,19 @@ def test_windows_that_pad_by_themselves(mode, side, stride):
     alike(conv, 1, side, side)
 
 
+@pytest.mark.parametrize("kind", ["Conv", "MaxPool", "AveragePool"])
+def test_windows_over_a_batch_that_the_model_makes_itself(kind):
+    """Padded along its batch axis, one sample becomes three; they are not one larger image."""
+    weights = {"pads": i64(0, 0, 0, 0, 2, 0, 0, 0), "k": f32(np.ones((1, 1, 2, 2)))}
+    given = {} if kind == "Conv" else {"kernel_shape": [2, 2]}
+    nodes = [
+        node("Pad", ["x", "pads"], ["p"]),
+        node(kind, ["p", "k"] if kind == "Conv" else ["p"], ["y"], **given),
+    ]
+    unread(model(nodes, weights, ["n", 1, 4, 4]))
+    alike(model(nodes, weights | {"pads": i64(*[0] * 8)}, ["n", 1, 4, 4]), 1, 4, 4)
+
+
 def test_averages_count_no_padding():
     given = {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}
     unread(model([node("AveragePool", ["x"], ["y"], **given)], {}, [1, 1, 4, 4]))
