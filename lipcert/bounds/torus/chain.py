@@ -18,7 +18,7 @@ from lipcert.bounds.torus.head import (
     times,
 )
 from lipcert.bounds.torus.part import TorusPart, torus_block
-from lipcert.bounds.torus.reduction import GroupedEntry, grouped_entry, with_entry
+from lipcert.bounds.torus.reduction import MOST_ENTRY, GroupedEntry, grouped_entry, with_entry
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
 from lipcert.errors import SolverError
 from lipcert.operators import Shape
@@ -37,10 +37,12 @@ class Chain:
     parts : each but the last ends in a signal that the next begins with.
     head : dense stages, or none and an output, behind the last part's signal; None where the last
         part ends the chain.
+    most_entry : coordinates of the head's entry beyond which channels share couplings.
     """
 
     parts: list[TorusPart]
     head: SignalForm | None = None
+    most_entry: int = MOST_ENTRY[0]
 
     @property
     def stages(self) -> int:
@@ -146,7 +148,7 @@ class _Builder:
         shape, leaving = part.form.output_shape, part.labels(part.last, common).to(self.device)
         if later is None and self.chain.head is not None:
             labels = positions(shape, common)
-            self.entry = grouped_entry(self.chain.head, labels, self.device)
+            self.entry = grouped_entry(self.chain.head, labels, self.chain.most_entry, self.device)
         else:
             assert later is not None
             labels = later.labels(0, common)

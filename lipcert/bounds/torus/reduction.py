@@ -18,8 +18,9 @@ from lipcert.conic.fourier import FourierBlock, Reading, Row
 from lipcert.signals import SignalForm
 from lipcert.spectral.explicit import explicit_matrix
 
-MOST_ENTRY = 1100
-"""Coordinates of a head's entry from which channels share couplings."""
+MOST_ENTRY = (1100, 700, 400)
+"""Coordinates of a head's entry from which channels share couplings: the first that is affordable.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,22 +47,25 @@ def reading_rows(head: SignalForm) -> int:
     return sum(terms[0].out_size for terms in tables if 0 in terms)
 
 
-def entry_groups(head: SignalForm) -> int | None:
-    """Into how many groups the entry falls; None where it stays as it is."""
+def entry_groups(head: SignalForm, most: int) -> int | None:
+    """Into how many groups an entry of more than ``most`` falls; None where it stays as it is."""
     rows = reading_rows(head)
     entry = head.size(0)
-    groups = max(1, MOST_ENTRY // max(1, rows))
-    return groups if entry > MOST_ENTRY and rows * groups < entry else None
+    groups = max(1, most // max(1, rows))
+    return groups if entry > most and rows * groups < entry else None
 
 
-def grouped_entry(head: SignalForm, labels: Tensor, device: torch.device) -> GroupedEntry | None:
+def grouped_entry(
+    head: SignalForm, labels: Tensor, most: int, device: torch.device
+) -> GroupedEntry | None:
     """The smaller entry; None where the head is small or no factor is proved.
 
     Parameters
     ----------
     labels : of each element of the entry, those that could have a coupling of their own.
+    most : coordinates that the entry may have.
     """
-    groups = entry_groups(head)
+    groups = entry_groups(head, most)
     if groups is None:
         return None
     tables = [*(stage.terms for stage in head.stages), head.output_terms]

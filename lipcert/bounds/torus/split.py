@@ -10,7 +10,7 @@ from lipcert.bounds.context import BoundContext
 from lipcert.bounds.torus.chain import Chain
 from lipcert.bounds.torus.head import behind_channel_sums, dense_side, is_dense
 from lipcert.bounds.torus.part import TorusPart, torus_part
-from lipcert.bounds.torus.reduction import entry_groups, reading_rows
+from lipcert.bounds.torus.reduction import MOST_ENTRY, entry_groups, reading_rows
 from lipcert.bounds.torus.signals import between, signal_cuts
 from lipcert.conic.torus_solver import FIRST
 from lipcert.signals import SignalForm
@@ -54,9 +54,9 @@ def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
     parts: list[TorusPart] = []
     first = place = 0
 
-    def close(stop: int | None, head: SignalForm | None = None) -> None:
+    def close(stop: int | None, head: SignalForm | None = None, most: int = MOST_ENTRY[0]) -> None:
         if parts:
-            found.append(Segment(int(edges[first] or 0), stop, Chain(list(parts), head)))
+            found.append(Segment(int(edges[first] or 0), stop, Chain(list(parts), head, most)))
             parts.clear()
 
     while place + 1 < len(edges):
@@ -70,8 +70,9 @@ def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
         start = edges[place]
         assert start is not None
         head = between(form, start, None)
-        if parts and _joins(head, budget):
-            close(None, head)
+        most = _joins(head, budget) if parts else None
+        if most is not None:
+            close(None, head, most)
             return found
         close(start)
         stop = _next_start(form, edges, place + 1, budget)
@@ -107,13 +108,19 @@ def _is_one_number(form: SignalForm, ended: int | None) -> bool:
     return ended is None and math.prod(form.output_shape[2:]) == 1
 
 
-def _joins(head: SignalForm, budget: float) -> bool:
+def _joins(head: SignalForm, budget: float) -> int | None:
+    """Coordinates that the entry of a head may have to be joined; None where it may not be."""
     pooled = behind_channel_sums(head)
     form = head if pooled is None else pooled
-    side, groups = dense_side(form), entry_groups(form)
-    if groups is not None:
-        side += reading_rows(form) * groups - form.size(0)
-    return is_dense(form) and _work(side, 1, complex_factor=1.0) <= budget
+    if not is_dense(form):
+        return None
+    for most in MOST_ENTRY:
+        side, groups = dense_side(form), entry_groups(form, most)
+        if groups is not None:
+            side += reading_rows(form) * groups - form.size(0)
+        if _work(side, 1, complex_factor=1.0) <= budget:
+            return most
+    return None
 
 
 def _next_start(form: SignalForm, edges: list[int | None], place: int, budget: float) -> int:
