@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import NodeProto
 
@@ -38,8 +39,8 @@ class Attributes:
         return value
 
     def number(self, name: str, default: float) -> float:
-        """A finite FLOAT attribute: the float32 that the file holds, exactly."""
-        number = float(self._typed(name, default, float))
+        """A finite FLOAT attribute: the float32 that the file holds, or the default is, exactly."""
+        number = float(np.float32(self._typed(name, default, float)))
         if not math.isfinite(number):
             raise self._scope.refuse(f"attribute {name!r} is {number}")
         return number
