@@ -116,7 +116,7 @@ def signed(content: bytes) -> bytes:
         document = json.loads(content)
         document["sha256"] = file.digest(document)
         return json.dumps(document).encode()
-    except (ValueError, TypeError, RecursionError):
+    except (AttributeError, ValueError, TypeError, RecursionError):
         return content
 
 
