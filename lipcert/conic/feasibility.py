@@ -7,6 +7,8 @@ distance.  Nothing about the solver that found y is trusted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -42,13 +44,23 @@ def proven_multipliers(
     Raises SolverError when even the start cannot be proved.
     """
     problem = scaled.problem
-    if is_feasible(problem, y):
-        return y, 0.0
     inside = [inner for inner in (interior, problem.start) if inner is not None]
+    return retreated(y, inside, lambda mixed: is_feasible(problem, mixed))
+
+
+def retreated(
+    y: Tensor, inside: list[Tensor], is_proven: Callable[[Tensor], bool]
+) -> tuple[Tensor, float]:
+    """Proven multipliers near y, and the share of others, farther inside, that was mixed in.
+
+    Raises SolverError where none can be proved.
+    """
+    if is_proven(y):
+        return y, 0.0
     ways = [(share, inner) for share in RETREATS for inner in inside]
     for share, inner in sorted(ways, key=lambda way: way[0] * float(way[1][0] - y[0])):
         mixed = (1.0 - share) * y + share * inner
-        if is_feasible(problem, mixed):
+        if is_proven(mixed):
             return mixed, share
     raise SolverError(
         "lipsdp", "no multipliers can be proved feasible in float64", "use --method averaged"

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from lipcert.conic.blockwise import Blocks, are_proven_above
-from lipcert.conic.feasibility import RETREATS
+from lipcert.conic.feasibility import retreated
 from lipcert.conic.fourier import FourierBlock, chunks
 from lipcert.conic.problem import power_of_two
-from lipcert.errors import SolverError
 from lipcert.rounding import add_up, mul_up
 
 
@@ -44,20 +43,8 @@ def scaled(family: FourierBlock, matrix: Blocks, scale: Tensor) -> Blocks:
 def proven_families(
     families: list[FourierBlock], y: Tensor, inside: list[Tensor]
 ) -> tuple[Tensor, float]:
-    """Proven multipliers near y, and the share of others, farther inside, that was mixed in.
-
-    Raises SolverError where none can be proved.
-    """
-    if are_proven(families, y):
-        return y, 0.0
-    ways = [(share, inner) for share in RETREATS for inner in inside]
-    for share, inner in sorted(ways, key=lambda way: way[0] * float(way[1][0] - y[0])):
-        mixed = (1.0 - share) * y + share * inner
-        if are_proven(families, mixed):
-            return mixed, share
-    raise SolverError(
-        "lipsdp", "no multipliers can be proved feasible in float64", "use --method averaged"
-    )
+    """As :func:`retreated`, with every block of every family."""
+    return retreated(y, inside, lambda mixed: are_proven(families, mixed))
 
 
 def pair_factors(family: FourierBlock, y: Tensor) -> np.ndarray | None:

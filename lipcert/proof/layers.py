@@ -159,12 +159,17 @@ def rows_claim(prover: Prover, value: str, *, averaged: bool) -> Claim | None:
         for (signal, remainder), share in zip(weighted, shares, strict=True)
     )
     claim = replace(plain, columns=columns)
+    return _settled(prover, claim, size)
+
+
+def _settled(prover: Prover, claim: Claim, size: float) -> Claim | None:
+    """A claim with the constant ``size``, found in floating point, and the slack that proves it."""
 
     def at(slack: float) -> Claim | None:
         constant = size * (1.0 + slack)
         return replace(claim, constant=Fraction(constant)) if 0.0 < constant < math.inf else None
 
-    return prover.settle(at, only_below=prover.known[value])
+    return prover.settle(at, only_below=prover.known[claim.target])
 
 
 def images_claim(prover: Prover, value: str) -> Claim | None:
@@ -190,12 +195,7 @@ def images_claim(prover: Prover, value: str) -> Claim | None:
     if images is None:
         return None
     size = largest_singular_value(as_floats(images)) * prover.known[signal]
-
-    def at(slack: float) -> Claim | None:
-        constant = size * (1.0 + slack)
-        return replace(claim, constant=Fraction(constant)) if 0.0 < constant < math.inf else None
-
-    return prover.settle(at, only_below=prover.known[value])
+    return _settled(prover, claim, size)
 
 
 def size_of(prover: Prover, key: Key) -> float:
