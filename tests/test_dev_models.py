@@ -190,7 +190,7 @@ def test_pairs_of_outputs_are_below_the_root_of_two() -> None:
 
 
 def test_a_large_model_is_not_above_the_averaged_bound() -> None:
-    found = lipcert.bound(model("cifar_base_kw"), method="lipsdp", time_limit=5.0)
+    found = lipcert.bound(model("cifar_base_kw"), method="lipsdp", time_limit=20.0)
     averaged = lipcert.bound(model("cifar_base_kw"), method="averaged", lower_seconds=0.0)
     assert found.lower <= found.value <= averaged.value * (1 + 1e-9)
     assert found.details["lipsdp"]

@@ -92,7 +92,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     value = sqrt_up(mul_up(float(y[0]), float(scaled.unit[0])))
     proved = _Proved(scaled, solution, y, value)
     details = f"{describe(live, stretches)}; {_account(proved, share)}"
-    if any(stretch.boxed for stretch in stretches):
+    if solution.ending != "optimal" or any(stretch.boxed for stretch in stretches):
         plain = context.once(averaged_bound, form)
         if plain.value < value:
             details += f"; that gives {value:.6g}, the averaged bound is smaller"
@@ -110,13 +110,16 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
 
 
 def _on_the_torus(form: SignalForm, live: SignalForm, context: BoundContext) -> Constants | None:
-    """The bound with convolutional parts on the torus, where that is below the averaged one."""
+    """The bound with convolutional parts on the torus, where that is below the averaged one.
+
+    The averaged bound comes first: what it is worth must not depend on the time left over.
+    """
+    plain = context.once(averaged_bound, form)
     try:
         found = torus_lipsdp(live, context, lipsdp_neuron_bound)
     except SolverError as error:
         logger.info("%s", error)
         return None
-    plain = context.once(averaged_bound, form)
     if found is None or not found.value < plain.value:
         return None
 
