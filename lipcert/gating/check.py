@@ -14,6 +14,7 @@ from lipcert.gating.files import Configuration, unknown_key
 PATHS = {"model": values.read_path, "data": values.read_path, "labels": values.read_path}
 SETTINGS: dict[str, values.Reader] = {
     "norm": values.chooser(values.NORMS),
+    "semantics": values.chooser(values.SEMANTICS),
     "normalize": values.read_text,
     "input-range": values.read_range,
     "input-shape": values.read_shape,
@@ -35,10 +36,10 @@ KEYS: dict[str, values.Reader] = {
     "name": values.read_text, **PATHS, **SETTINGS, "eps": values.read_sizes, **CONDITIONS,
 }  # fmt: skip
 NEED_DATA = (
-    "labels", "normalize", "input-range", "eps", "min-clean-accuracy", "min-certified-accuracy",
-    "max-drop",
+    "labels", "normalize", "input-range", "semantics", "eps", "min-clean-accuracy",
+    "min-certified-accuracy", "max-drop",
 )  # fmt: skip
-COMPARED = ("norm", "normalize", "input-range", "input-shape", "output", "method")
+COMPARED = ("norm", "semantics", "normalize", "input-range", "input-shape", "output", "method")
 """Settings that a baseline must share with what it is compared to."""
 
 
@@ -78,9 +79,14 @@ class Check:
         return str(self.settings.get("norm", "l2"))
 
     @property
+    def semantics(self) -> str:
+        """Arithmetic that the certified counts are for: "real" or "float32"."""
+        return str(self.settings.get("semantics", "real"))
+
+    @property
     def compared(self) -> dict[str, Any]:
         """The settings that make counts comparable, as JSON holds them."""
-        given = {"norm": "l2", "method": "auto", **self.settings}
+        given = {"norm": "l2", "semantics": "real", "method": "auto", **self.settings}
         chosen = {key: given[key] for key in COMPARED if key in given}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in chosen.items()}
 

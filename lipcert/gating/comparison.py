@@ -89,7 +89,7 @@ def compare(
     allow_different_data : compare also what was counted on other data.
 
     Raises InputError for files that hold no result, for different data or norms, and where
-    ``max_drop`` is given, for what the new result lacks.
+    ``max_drop`` is given, for what the new result lacks and for different semantics.
     """
     allowed = Fraction(0) if max_drop is None else size_value(max_drop)
     if allowed is None or allowed > 1:
@@ -129,6 +129,7 @@ def _read_certify(path: Path, content: Mapping[str, Any]) -> dict[str, Record]:
         certified = [{**entry, "eps": entry["eps_text"]} for entry in content["certified"]]
         bound = bound_value(content["bound"]["value"])
         texts = {key: content.get(key) for key in ("norm", "input_range", "normalization")}
+        texts["semantics"] = content.get("semantics", "real")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(str(path), f"is not whole ({error!r})", REMEDY) from error
     fields = {**content, "name": "", "certified": certified, "lipschitz": bound, "settings": texts}
@@ -157,6 +158,11 @@ def _check_pair(pair: Pair, new: str, allow_different_data: bool, gated: bool) -
         raise InputError(
             place, f"is of the {pair.new.norm} norm, the old one of {pair.old.norm}",
             "compare results of one norm",
+        )  # fmt: skip
+    if gated and pair.old.semantics != pair.new.semantics:
+        raise InputError(
+            place, f"counts for {pair.new.semantics} arithmetic, the old one for "
+            f"{pair.old.semantics}", "compare results of one, or leave out --max-drop",
         )  # fmt: skip
     if not pair.same_data and not allow_different_data:
         raise InputError(
@@ -205,7 +211,8 @@ def _verdicts(pair: Pair, new: str, max_drop: str) -> tuple[Verdict, ...]:
             finding = f"has no count at eps={size}" if size else "has no counts"
             raise InputError(new, finding, "certify it at the sizes of the old result")
         condition = Condition("max-drop", max_drop, size)
-        verdict = Verdict(pair.name, condition, ERROR, pair.new.norm)
+        semantics = pair.new.semantics
+        verdict = Verdict(pair.name, condition, ERROR, pair.new.norm, semantics=semantics)
         verdicts.append(JUDGES["max-drop"](verdict, pair.new, pair.old))
     return tuple(verdicts)
 

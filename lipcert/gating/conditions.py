@@ -87,7 +87,7 @@ def _judged_share(verdict: Verdict) -> Verdict:
 
 
 def _open(check: Check, condition: Condition) -> Verdict:
-    return Verdict(check.name, condition, ERROR, check.norm)
+    return Verdict(check.name, condition, ERROR, check.norm, semantics=check.semantics)
 
 
 def _share(record: Record, condition: Condition) -> tuple[int, int]:

@@ -28,7 +28,8 @@ class Record:
     Parameters
     ----------
     name : of the check.
-    settings : what a record must share with another to be compared with it.
+    settings : what a record must share with another to be compared with it; without
+        ``semantics``, which older ones lack, counts are for real arithmetic.
     lipschitz : proven bound of the logits.
     samples, clean_correct : exact counts; None without data.
     """
@@ -45,6 +46,11 @@ class Record:
     clean_correct: int | None = None
     certified: tuple[CountAt, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def semantics(self) -> str:
+        """Arithmetic that the certified counts are for."""
+        return str(self.settings.get("semantics", "real"))
 
     def at(self, eps: str) -> CountAt | None:
         """The count at an ε of this value, however it is written."""
@@ -90,7 +96,7 @@ def _record(value: object) -> Record:
         samples=None if samples is None else _count(samples, least=1),
         clean_correct=None if correct is None else _count(correct, most=samples),
         certified=tuple(_count_at(entry, samples) for entry in value["certified"]),
-        settings=dict(value["settings"]),
+        settings={"semantics": "real", **value["settings"]},
     )
     return record
 

@@ -32,6 +32,7 @@ class Verdict:
     share : count and total of the samples, for conditions on them.
     before : count and total of the baseline, for ``max-drop``.
     value : the bound, for ``max-lipschitz``.
+    semantics : arithmetic that certified counts are for; a bound is for real arithmetic.
     """
 
     check: str
@@ -42,6 +43,7 @@ class Verdict:
     before: tuple[int, int] | None = None
     value: float | None = None
     problem: Problem | None = None
+    semantics: str = "real"
 
     @property
     def least(self) -> Fraction:

@@ -14,6 +14,7 @@ Reader = Callable[[str, Any], Any]
 
 NORMS = ("l2", "l1", "linf")
 DEVICES = ("cpu", "cuda", "auto")
+SEMANTICS = ("real", "float32")
 LARGEST_EXPONENT = 300
 """Power of ten beyond which a number is no size: its fraction would fill the memory."""
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from lipcert.reports.formats import renders
-from lipcert.reports.gate_words import fraction, shortfall, verdict_line
+from lipcert.reports.gate_words import arithmetic, fraction, shortfall, verdict_line
 from lipcert.reports.json_format import Json, plain_object, written
 from lipcert.reports.numbers import HEADLINE, at_most, percentage
 from lipcert.reports.words import printable
@@ -68,7 +68,7 @@ def pair_title(pair: Pair) -> str:
     assert record is not None
     data = f" on {record.data}" if record.data else ""
     named = f"{pair.name}: " if pair.name else ""
-    return f"{named}{record.model}{data}, {record.norm}"
+    return f"{named}{record.model}{data}, {arithmetic(record)}"
 
 
 def pair_notes(pair: Pair) -> list[str]:
@@ -126,7 +126,7 @@ def _pair_object(pair: Pair) -> dict[str, object]:
 
 
 def _record_object(record: Record) -> dict[str, object]:
-    names = ("model", "model_sha256", "data", "data_sha256", "norm", "method")
+    names = ("model", "model_sha256", "data", "data_sha256", "norm", "semantics", "method")
     return {name: getattr(record, name) for name in names}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lipcert.reports.formats import renders
 from lipcert.reports.gate_text import verdict_row
-from lipcert.reports.gate_words import closer, outcome
+from lipcert.reports.gate_words import arithmetic, closer, outcome
 from lipcert.reports.markdown import code, document, escaped, table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _check(found: CheckResult) -> Iterator[str]:
     for verdict in found.verdicts:
         _, label, measured, percent, asked, by = verdict_row(verdict)
         rows.append((MARKS[verdict.outcome], escaped(label), measured, percent, asked, by))
-    yield table(("", check.norm, "found", "share", "asked", ""), rows, right={2, 3})
+    yield table(("", arithmetic(check), "found", "share", "asked", ""), rows, right={2, 3})
     failed = [verdict for verdict in found.verdicts if verdict.outcome == "fail"]
     commands = dict.fromkeys(closer(check, verdict) for verdict in failed)
     if commands:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lipcert.reports.formats import renders
 from lipcert.reports.gate_words import (
     SIGNS,
+    arithmetic,
     bound_text,
     closer,
     explanation,
@@ -71,7 +72,8 @@ def _check(found: CheckResult) -> Iterator[RenderableType]:
     from lipcert.reports.tables import Style, grid, note, title
 
     yield ""
-    yield title(found.check.name, f"{printable(subject(found))}, {duration(found.seconds)}")
+    what = f"{printable(subject(found))}, {arithmetic(found.check)}, {duration(found.seconds)}"
+    yield title(found.check.name, what)
     number = Style(right=True)
     styles = (Style("bold"), Style(), number, number, Style(), Style("red"))
     yield grid((), [verdict_row(verdict) for verdict in found.verdicts], styles)

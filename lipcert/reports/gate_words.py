@@ -13,6 +13,7 @@ from lipcert.reports.words import plural, printable
 
 if TYPE_CHECKING:
     from lipcert.gating.check import Check
+    from lipcert.gating.record import Record
     from lipcert.gating.result import CheckResult, GateResult, Verdict
 
 SIGNS = {"pass": "PASS", "fail": "FAIL", "error": "ERROR"}
@@ -42,7 +43,7 @@ def statement(verdict: Verdict) -> str:
     least = condition.threshold
     if verdict.before is not None:
         least = f"{fraction(verdict.before)} - {least}"
-    where = f" at eps={condition.eps} ({verdict.norm})" if condition.eps else ""
+    where = f" at eps={condition.eps} ({arithmetic(verdict)})" if condition.eps else ""
     since = ", drop since the baseline" if verdict.before is not None else ""
     return f"{quantity(verdict)} {fraction(verdict.share)} {sign} {least}{where}{since}"
 
@@ -57,8 +58,13 @@ def quantity(verdict: Verdict) -> str:
 def condition_text(verdict: Verdict) -> str:
     """``min-certified-accuracy 0.50 at eps=0.25 (l2)``: what was asked."""
     condition = verdict.condition
-    where = f" at eps={condition.eps} ({verdict.norm})" if condition.eps else ""
+    where = f" at eps={condition.eps} ({arithmetic(verdict)})" if condition.eps else ""
     return f"{condition.kind} {condition.threshold}{where}"
+
+
+def arithmetic(found: Verdict | Check | Record) -> str:
+    """``l2``, or ``l2, float32`` where certified counts are for float32."""
+    return found.norm if found.semantics == "real" else f"{found.norm}, {found.semantics}"
 
 
 def fraction(share: tuple[int, int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import lipcert
 from lipcert.reports import formats_of
 
 Run = Callable[..., Any]
@@ -63,6 +64,43 @@ def test_not_met(gate: Any) -> None:
     assert gate(MET + MISSED, "--exit-zero").exit_code == 0
     assert gate(MET + MISSED, "--check", "small").exit_code == 0
     assert len(gate(MET + MISSED, "-q").stderr.splitlines()) == 2
+
+
+def test_counts_for_float32(gate: Any, tmp_path: Path) -> None:
+    """What the gate counts is what ``certify --semantics float32`` counts, and no more than in
+    real arithmetic; a baseline of the one is not taken for the other."""
+    sizes = 'eps = ["0.01", "36/255"]\nmin-clean-accuracy = 0\nmax-drop = 1\n'
+    text = f'baseline = "base.json"\n{CHECK.format(name="small")}{sizes}'
+    counts = {}
+    for semantics in ("float32", "real"):
+        chosen = f'{text}semantics = "{semantics}"\n'
+        told = gate(chosen, "--update-baseline", "--format", "json")
+        assert told.exit_code == 0
+        (check,) = json.loads(told.stdout)["checks"]
+        assert check["measured"]["settings"]["semantics"] == semantics
+        found = lipcert.certify(
+            tmp_path / "mlp.onnx", tmp_path / "data.npz", eps=["0.01", "36/255"],
+            method="autolip", semantics=semantics,
+        )  # fmt: skip
+        counts[semantics] = [entry["count"] for entry in check["measured"]["certified"]]
+        assert counts[semantics] == [entry.count for entry in found.certified]
+        assert gate(chosen).exit_code == 0
+    assert all(a <= b for a, b in zip(counts["float32"], counts["real"], strict=True))
+    other = gate(f'{text}semantics = "float32"\n')
+    assert other.exit_code == 2
+    assert "has semantics = 'real', and now it is 'float32'" in other.stderr
+    assert "(l2, float32): not judged" in other.stderr
+
+
+def test_the_arithmetic_is_told_with_the_verdict(gate: Any) -> None:
+    text = MISSED + 'semantics = "float32"\n'
+    result = gate(text)
+    assert result.exit_code == 1
+    assert "/20 < 1 at eps=36/255 (l2, float32)  [strict]" in result.stderr
+    assert "--semantics float32" in result.stderr
+    for format in ("text", "markdown", "junit", "sarif", "github"):
+        assert "l2, float32" in gate(text, "--format", format).stdout
+    assert "semantics: is 'float16'" in gate(text.replace("float32", "float16")).stderr
 
 
 def test_an_error_outranks_a_failure_and_is_not_hidden(gate: Any) -> None:

@@ -35,7 +35,9 @@ def record(check: Check | None = None, **changes: Any) -> Record:
         "samples": 1000,
         "clean_correct": 978,
         "certified": (CountAt("0.25", 412),),
-        "settings": check.compared if check else {"norm": "l2", "method": "auto"},
+        "settings": check.compared
+        if check
+        else {"norm": "l2", "semantics": "real", "method": "auto"},
     }
     return Record(**{**fields, **changes})
 

@@ -86,6 +86,18 @@ def test_different_data_is_an_error_unless_allowed() -> None:
         compare(old, certify("linf", norm="linf"), allow_different_data=True)
 
 
+def test_other_semantics_are_told_and_never_gated() -> None:
+    old, new = certify("old"), certify("new", semantics="float32")
+    told = render(compare(old, new), "markdown")
+    assert "l2, float32" in told and "semantics was real, and is float32" in told
+    (pair,) = json.loads(render(compare(old, new), "json"))["checks"]
+    assert (pair["old"]["semantics"], pair["new"]["semantics"]) == ("real", "float32")
+    with pytest.raises(InputError, match="new: counts for float32 arithmetic, the old one for rea"):
+        compare(old, new, max_drop="1")
+    (verdict, _) = compare(new, new, max_drop="1").verdicts
+    assert verdict.semantics == "float32"
+
+
 def test_checks_of_one_side() -> None:
     old, new = baseline("old", record(), record(name="b")), baseline("new", record())
     pairs = {

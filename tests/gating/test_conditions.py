@@ -114,6 +114,10 @@ def test_drops_at_an_eps_are_matched_by_value() -> None:
         ({"data_sha256": "c" * 64}, "other data (sha256 cccccccccccc, now bbbbbbbbbbbb)"),
         ({"settings": {"norm": "linf", "method": "auto"}}, "has norm = 'linf', and now it is 'l2'"),
         ({"settings": {"norm": "l2", "method": "auto", "normalize": "mean=0"}}, "has normalize"),
+        (
+            {"settings": {"norm": "l2", "method": "auto", "semantics": "float32"}},
+            "has semantics = 'float32', and now it is 'real'",
+        ),
         ({"certified": ()}, "nothing was counted at eps=0.25"),
     ],
 )
@@ -140,6 +144,12 @@ def test_problems_keep_their_codes() -> None:
 def test_records_survive_json() -> None:
     found = record(certified=(CountAt("36/255", 3, 5), CountAt("1", 0)))
     assert read_record("here", found.object) == found
+
+
+def test_records_that_do_not_tell_their_semantics_are_of_real_arithmetic() -> None:
+    older = {**record().object, "settings": {"norm": "l2", "method": "auto"}}
+    assert read_record("here", older) == record()
+    assert read_record("here", older).semantics == "real"
 
 
 @pytest.mark.parametrize(

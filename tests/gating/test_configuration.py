@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lipcert.errors import InputError
+from lipcert.gating import values
 from lipcert.gating.check import Condition, check_files, read_checks
 from lipcert.gating.files import find_configuration, read_configuration
 
@@ -26,6 +27,7 @@ def test_a_check_with_everything(write: Any) -> None:
 {CHECK}
 labels = "y.npy"
 norm = "linf"
+semantics = "float32"
 normalize = "mean=0.5,std=0.25"
 input-range = [0, 1.0]
 input-shape = "3x32x32"
@@ -43,6 +45,7 @@ max-drop = 0.01
 """
     (check,) = checks_in(write, text)
     assert (check.name, check.line, check.norm) == ("mnist", 2, "linf")
+    assert (check.semantics, check.compared["semantics"]) == ("float32", "float32")
     assert check.settings["input-range"] == (0.0, 1.0)
     assert check.settings["input-shape"] == (3, 32, 32)
     assert check.settings["time-limit"] == 12.5
@@ -61,6 +64,7 @@ max-drop = 0.01
 def test_a_check_without_data_and_without_a_name(write: Any) -> None:
     (check,) = checks_in(write, '[[check]]\nmodel = "net.onnx"\nmax-lipschitz = 1\n')
     assert (check.name, check.data, check.sizes) == ("net", None, ())
+    assert (check.semantics, check.compared["semantics"]) == ("real", "real")
 
 
 def test_lines_of_checks(write: Any) -> None:
@@ -171,3 +175,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_semantics_are_those_of_certify() -> None:
+    from lipcert.certification import float32
+
+    assert values.SEMANTICS == float32.SEMANTICS
