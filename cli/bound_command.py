@@ -88,7 +88,7 @@ def bound_command(
         file = None
         if proof is not None and result.is_finite:
             file = lipcert.prove(model, result, logits=logits, time_limit=time_limit, progress=told)
-            result = replace(result, proof=file.facts)
+            result = replace(result, proof=file.facts.named(proof, model))
     if proof is not None:
         if file is None:
             delivery.session.tell("no proof is written where there is no finite bound")

@@ -210,7 +210,7 @@ def certify_command(
             file = lipcert.prove_certificates(
                 model, data, result, time_limit=time_limit, progress=told
             )
-            result = file.told(result)
+            result = file.told(result, proof)
     if proof is not None and file is not None:
         delivery.write(proof, file.content)
     delivery.send(result, {path: radii_csv(result) for path in tables})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
@@ -92,6 +94,8 @@ class ProofFacts:
     method : "lipsdp" for one matrix inequality, "averaged" for claims value by value.
     claims : their number; ``size`` of the file in bytes, ``sha256`` of it.
     seconds : that making it took.
+    format : of the file; ``file`` is its name and ``check`` the command that checks it, both ""
+        where it has none yet.
     """
 
     constant: Fraction
@@ -100,6 +104,14 @@ class ProofFacts:
     size: int
     sha256: str
     seconds: float
+    format: str = ""
+    file: str = ""
+    check: str = ""
+
+    def named(self, file: str | Path, *about: str | Path) -> ProofFacts:
+        """The facts of a proof written to ``file``; ``about`` is the model, then the data."""
+        command = shlex.join(map(str, ("lipcert", "check", file, *about)))
+        return replace(self, file=Path(file).name, check=command)
 
     @property
     def value(self) -> float:

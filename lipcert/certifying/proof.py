@@ -18,7 +18,7 @@ from lipcert.certification.normalization import Normalization
 from lipcert.certification.result import Certificates
 from lipcert.checker.certificates import BATCH, judged
 from lipcert.checker.exact import CheckError, mul
-from lipcert.checker.file import Samples
+from lipcert.checker.file import FORMAT, Samples
 from lipcert.checker.float32 import FARTHEST
 from lipcert.checker.importing import network_of
 from lipcert.checker.positive import Refuted
@@ -38,17 +38,20 @@ class CertificateProof:
     ----------
     content : bytes of the file; ``facts`` about the constant in it.
     radii : ``(samples,)``, those that it proves, none above those reported.
+    about : the model and the data.
     """
 
     content: bytes
     facts: ProofFacts
     radii: np.ndarray
+    about: tuple[Path, Path]
 
-    def told(self, found: Certificates) -> Certificates:
-        """The certificates with what the file proves of them."""
+    def told(self, found: Certificates, file: str | Path = "") -> Certificates:
+        """The certificates with what the proof shows of them, and in what file it is, if any."""
         right = found.predictions == found.labels
         counts = (np.count_nonzero(right & (self.radii > at.eps)) for at in found.certified)
-        return replace(found, proof=self.facts, proved=tuple(int(count) for count in counts))
+        facts = self.facts.named(file, *self.about) if file else self.facts
+        return replace(found, proof=facts, proved=tuple(int(count) for count in counts))
 
 
 def check_provable(data: str | Path, norm: str) -> None:
@@ -121,8 +124,8 @@ def _proved(
     )
     digest = hashlib.sha256(content).hexdigest()
     seconds = time.perf_counter() - began
-    facts = ProofFacts(constant, own.method, len(claims), len(content), digest, seconds)
-    return CertificateProof(content, facts, samples.radii)
+    facts = ProofFacts(constant, own.method, len(claims), len(content), digest, seconds, FORMAT)
+    return CertificateProof(content, facts, samples.radii, (model, data))
 
 
 def _samples(

@@ -15,6 +15,7 @@ from lipcert.bounds.multipliers import StageMultipliers
 from lipcert.bounds.result import LipschitzBound, ProofFacts
 from lipcert.checker.claims import Claim
 from lipcert.checker.exact import CheckError
+from lipcert.checker.file import FORMAT
 from lipcert.checker.importing import network_of
 from lipcert.checker.network import Network, Stage
 from lipcert.checker.positive import Refuted
@@ -190,6 +191,7 @@ def prove(
         len(content),
         hashlib.sha256(content).hexdigest(),
         time.perf_counter() - began,
+        FORMAT,
     )
     return ProofFile(content, facts)
 

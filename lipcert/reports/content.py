@@ -18,7 +18,7 @@ from lipcert.reports.numbers import (
     percentage_up,
     shape,
 )
-from lipcert.reports.words import ITSELF, exactness, plural, searched_lower
+from lipcert.reports.words import ITSELF, exactness, file_text, plural, searched_lower
 
 if TYPE_CHECKING:
     from lipcert.bounds.obstacles import Obstacle
@@ -129,6 +129,9 @@ def proof_facts(bound: LipschitzBound) -> Iterator[Fact]:
         if proof.value > bound.value * (1.0 + MATCHES):
             remark += "; the checker does not cover the way to the bound above"
         yield "in the proof file", at_most(proof.value, HEADLINE), remark
+        yield "proof file", "", file_text(proof)
+        if proof.check:
+            yield "to check it", "", proof.check
 
 
 def lower_facts(bound: LipschitzBound) -> Iterator[Fact]:

@@ -51,9 +51,12 @@ def bound_object(bound: LipschitzBound) -> dict[str, Json]:
 
 
 def proof_object(proof: ProofFacts) -> dict[str, Json]:
-    """What a proof file proves; nothing in it depends on where the file is."""
+    """What a proof file proves; of where it is only the command tells."""
     return plain_object(
         {
+            "file": proof.file or None,
+            "format": proof.format or None,
+            "check": proof.check or None,
             "constant": str(proof.constant),
             "value": proof.value,
             "method": proof.method,

@@ -48,8 +48,9 @@ def record_markdown(record: Record) -> str:
         "Not covered:",
         _bullets(sentences.not_covered(record)),
         _normalization(record),
+        *_proof(record),
         "#### Origin",
-        _command(record),
+        _fenced(record.command),
         table(("", ""), _origin(record)),
     )
 
@@ -130,18 +131,29 @@ def _normalization(record: Record) -> str:
     return f"Normalisation inside the certified map: {text}."
 
 
-def _command(record: Record) -> str:
-    """The command between fences longer than any run of backticks in it."""
-    if not record.command:
+def _proof(record: Record) -> Iterator[str]:
+    """The proof file, what it certifies, and the command that checks it."""
+    if record.proof is None:
+        return
+    yield "#### Proof file"
+    yield escaped(sentences.proof_file(record))
+    if record.proof.check:
+        yield "To check it:"
+        yield _fenced(record.proof.check)
+
+
+def _fenced(command: str) -> str:
+    """A command between fences longer than any run of backticks in it; "" for none."""
+    if not command:
         return ""
     fence = "```"
-    while fence in record.command:
+    while fence in command:
         fence += "`"
-    return f"{fence}\n{record.command}\n{fence}"
+    return f"{fence}\n{command}\n{fence}"
 
 
 def _origin(record: Record) -> Iterator[tuple[str, str]]:
-    for name, digest in (("model", record.model_sha256), ("data", record.data_sha256)):
+    for name, _, digest in sentences.digests(record):
         if digest:
             yield f"sha256 of the {name}", code(digest)
     versions = ", ".join(f"{name} {number}" for name, number in record.versions)

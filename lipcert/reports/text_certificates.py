@@ -83,11 +83,13 @@ def _notes(certificates: Certificates) -> Iterator[RenderableType]:
     yield note(certificate_statement(certificates))
     for text in (
         float32_note(certificates),
-        proof_note(certificates),
         attack_note(certificates),
+        proof_note(certificates),
     ):
         if text:
             yield note(text)
+    if certificates.proof is not None and certificates.proof.check:
+        yield note(f"To check it: {printable(certificates.proof.check)}")
     disagreements = disagreement_note(certificates)
     if disagreements:
         yield note(disagreements, "yellow")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lipcert.bounds.result import LipschitzBound
+    from lipcert.bounds.result import LipschitzBound, ProofFacts
     from lipcert.certification.result import Certificates
+    from lipcert.reports.html.proof_record import ProofRecord
 
 SEMANTICS = {
     "real": "in real arithmetic on the weights that the file holds",
@@ -82,12 +84,17 @@ def float32_note(certificates: Certificates) -> str:
     """What float32 costs and what it leaves out, or "" in real arithmetic."""
     if certificates.semantics != "float32":
         return ""
-    lost = [(entry.real or 0) - entry.count for entry in certificates.certified]
-    cost = ""
-    if lost:
-        most = f"at most {plural(max(lost), 'sample')} at one ε" if max(lost) else "no sample"
-        cost = f"Against real arithmetic float32 costs {most}. "
-    return f"{cost}Not covered: {OUTSIDE_FLOAT32}."
+    cost = float32_cost((entry.real or 0) - entry.count for entry in certificates.certified)
+    return f"{cost} Not covered: {OUTSIDE_FLOAT32}.".lstrip()
+
+
+def float32_cost(lost: Iterable[int]) -> str:
+    """What float32 costs against real arithmetic: ``lost`` samples at each ε; "" without any ε."""
+    worst = max(lost, default=None)
+    if worst is None:
+        return ""
+    most = f"at most {plural(worst, 'sample')} at one ε" if worst else "no sample"
+    return f"Against real arithmetic float32 costs {most}."
 
 
 def proof_note(certificates: Certificates) -> str:
@@ -96,9 +103,22 @@ def proof_note(certificates: Certificates) -> str:
     if proof is None:
         return ""
     pairs = zip(certificates.certified, certificates.proved, strict=True)
-    counts = ", ".join(f"{proved} of {entry.count} at {entry.eps_text}" for entry, proved in pairs)
-    shown = f": it certifies {counts}" if counts else ""
-    return f"The proof file has {plural(proof.claims, 'claim')} and {proof.size:,} bytes{shown}."
+    return proof_sentence(proof, ((entry.eps_text, own, entry.count) for entry, own in pairs))
+
+
+def proof_sentence(proof: ProofFacts | ProofRecord, counts: Iterable[tuple[str, int, int]]) -> str:
+    """The proof file, and what it certifies: for each ε its text, and n of m samples."""
+    listed = ", ".join(f"{own} of {count} at {text}" for text, own, count in counts)
+    shown = f": it certifies {listed}" if listed else ""
+    size = f"{plural(proof.claims, 'claim')} and {proof.size:,} bytes"
+    named = file_text(proof)
+    return f"The proof file {f'{named} ' if named else ''}has {size}{shown}."
+
+
+def file_text(proof: ProofFacts | ProofRecord) -> str:
+    """``net.proof (lipcert-proof/1)``, with what is known of the two."""
+    known = f"({proof.format})" if proof.format else ""
+    return printable(f"{proof.file} {known}".strip())
 
 
 def attack_note(certificates: Certificates) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -222,3 +223,22 @@ def test_checks_of_a_gate_are_not_options_of_the_command(run: Run, proof: Path, 
     Path("lipcert.toml").write_text('[[check]]\nmodel = "a.onnx"\nmax-lipschitz = 1\n')
     result = run("check", proof, mlp)
     assert result.exit_code == 0, result.stderr
+
+
+def test_reports_name_the_command_that_checks(
+    run: Run, mlp: Path, data: Path, tmp_path: Path
+) -> None:
+    """What the reports of ``certify --proof`` say can be run as it stands, and counts the same."""
+    made = run(
+        "certify", mlp, data, "--eps", "0.1", "--proof", "c.proof", "--report", "json=r.json",
+        "--report", "markdown=r.md", "--report", "html=r.html",
+    )  # fmt: skip
+    assert made.exit_code == 0, made.stderr
+    proof = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["proof"]
+    assert (proof["file"], proof["format"]) == ("c.proof", "lipcert-proof/1")
+    for text in (made.stdout, *((tmp_path / f"r.{end}").read_text() for end in ("md", "html"))):
+        words = " ".join(text.split())
+        assert "c.proof (lipcert-proof/1)" in words
+        assert f"{proof['certified'][0]} of " in words and "lipcert check c.proof" in words
+    checked = run(*shlex.split(proof["check"])[1:])
+    assert (checked.exit_code, checked.stdout[:7]) == (0, "proved:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from reading.results import (  # noqa: F401
     wordy_analysis,
 )
 
-from lipcert.bounds.result import LipschitzBound, Obstacle
+from lipcert.bounds.result import LipschitzBound, Obstacle, ProofFacts
 from lipcert.certification.attack import AttackSettings
 from lipcert.certification.result import Certificates, CertifiedAt, Example
 from lipcert.inspection import Factor, Inspection, Layer
@@ -137,4 +138,26 @@ def attacked(certificates: Certificates, inspection: Inspection) -> Certificates
         best=(Example(5, 2, 2, 0.75, pixels),),
         layers=inspection.layers,
         command="lipcert certify net.onnx 'my digits.npz' --eps 36/255 --eps 0.5 --eps 9 --attack",
+    )
+
+
+@pytest.fixture
+def facts() -> ProofFacts:
+    """Of a proof whose name needs quotation marks, and whose constant is above its float64."""
+    constant = Fraction(12345678901234568, 10**15) + Fraction(1, 10**40)
+    found = ProofFacts(constant, "lipsdp", 31, 4567, DIGEST, 0.25, "lipcert-proof/1")
+    return found.named("out/my net.proof", "net.onnx", "my digits.npz")
+
+
+@pytest.fixture
+def proved(attacked: Certificates, facts: ProofFacts) -> Certificates:
+    """Certificates for float32, with a proof file that shows some of them."""
+    reals = (6, 1, 0)
+    entries = zip(attacked.certified, reals, strict=True)
+    return replace(
+        attacked,
+        semantics="float32",
+        certified=tuple(replace(entry, real=count) for entry, count in entries),
+        proof=facts,
+        proved=(4, 1, 0),
     )

@@ -30,7 +30,7 @@ def page(attacked: Any) -> Page:
     return Page(render(attacked, "html"))
 
 
-@pytest.fixture(params=["attacked", "analysis", "data_only", "plain_analysis"])
+@pytest.fixture(params=["attacked", "proved", "analysis", "data_only", "plain_analysis"])
 def any_result(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lipcert.reports.html.proof_record import ProofRecord
 from lipcert.reports.html.samples import ClassRow, CurvePoint, Histogram, Sample
 from lipcert.reports.html.spot import Spot
 
@@ -111,6 +112,7 @@ class Record:
     best: tuple[Sample, ...]
     layers: tuple[Layer, ...]
     versions: tuple[tuple[str, str], ...]
+    proof: ProofRecord | None = None
 
     @property
     def wrong(self) -> int:
@@ -158,6 +160,7 @@ def record_of(values: object, file: str = "result") -> Record:
         best=tuple(Sample.of(spot) for spot in root["best"].rows()),
         layers=tuple(_layer(spot) for spot in root["layers"].rows()),
         versions=tuple((name, at.text()) for name, at in root["versions"].entries().items()),
+        proof=ProofRecord.of(root, [level.certified for level in levels]),
     )
 
 

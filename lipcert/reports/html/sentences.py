@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lipcert.reports.html.record import Record
 from lipcert.reports.numbers import RADIUS, at_least, at_most
-from lipcert.reports.words import OUTSIDE_FLOAT32, SEMANTICS, plural
+from lipcert.reports.words import OUTSIDE_FLOAT32, SEMANTICS, float32_cost, plural, proof_sentence
 
 OWN_UNITS = "the data's own units"
 
@@ -48,8 +48,29 @@ def _setting(label: str, value: str) -> str:
     return f"{label} {value}"
 
 
+def proof_file(record: Record) -> str:
+    """The proof file and what it certifies; "" where none was made."""
+    if record.proof is None:
+        return ""
+    pairs = zip(record.levels, record.proof.certified, strict=True)
+    return proof_sentence(
+        record.proof, ((level.text, own, level.certified) for level, own in pairs)
+    )
+
+
+def digests(record: Record) -> Iterator[tuple[str, str, str]]:
+    """What, its name, and its SHA-256: of the model, of the data, of the proof file."""
+    yield "model", record.model, record.model_sha256
+    yield "data", record.data, record.data_sha256
+    if record.proof is not None:
+        yield "proof", record.proof.file, record.proof.sha256
+
+
 def observed(record: Record) -> Iterator[str]:
     """What the run saw that bears on how far the proof can be trusted."""
+    lost = [level.real - level.certified for level in record.levels if level.real is not None]
+    if lost:
+        yield float32_cost(lost)
     yield (
         f"Predictions are those of ONNX Runtime, within {at_most(record.largest_deviation, 2)} "
         "(relative) of the certified evaluation."
