@@ -51,12 +51,6 @@ class Claim:
         return f"the constant {float(self.constant):.9g} of {self.target!r}{pair}{start}"
 
 
-def up_ratio(value: Fraction) -> float:
-    """A rational as float64, rounded upward."""
-    near = float(value)
-    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
-
-
 def dyadic_down(value: Fraction, bits: int = 53) -> tuple[int, int]:
     """The largest ``m·2^e ≤ value`` with m of so many bits."""
     place = value.numerator.bit_length() - value.denominator.bit_length() - bits

@@ -9,7 +9,9 @@ left out ("radii") are float64, every operation on them rounded upward.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -34,20 +36,18 @@ def up(value: Any) -> Any:
     return np.nextafter(value, np.inf)
 
 
-def add(*values: Any) -> Any:
-    """A sum rounded upward, of non-negative numbers or arrays."""
-    total: Any = 0.0
-    for value in values:
-        total = up(total + value)
-    return total
+def add(first: Any, *rest: Any) -> Any:
+    """A sum of non-negative numbers or arrays, each addition rounded upward."""
+    for value in rest:
+        first = up(first + value)
+    return first
 
 
-def mul(*values: Any) -> Any:
-    """A product rounded upward, of non-negative numbers or arrays."""
-    total: Any = 1.0
-    for value in values:
-        total = up(total * value)
-    return total
+def mul(first: Any, *rest: Any) -> Any:
+    """A product of non-negative numbers or arrays, each multiplication rounded upward."""
+    for value in rest:
+        first = up(first * value)
+    return first
 
 
 def root(value: Any) -> Any:
@@ -61,6 +61,12 @@ def norm(values: Floats) -> float:
     slack = 1.0 + (flat.size + 8) * 2.0**-51
     with np.errstate(over="ignore"):
         return float(mul(np.sqrt(np.square(flat).sum()), slack))
+
+
+def up_ratio(value: Fraction) -> float:
+    """A rational as float64, rounded upward."""
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
 
 
 def power(exponent: int) -> float:
@@ -117,19 +123,11 @@ def weight(values: NDArray[Any], bits: int = BITS) -> Weight:
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         raise CheckError("a weight is not finite")
-    fraction, exponents = np.frexp(values)
-    whole = np.ldexp(fraction, 53).astype(np.int64)
-    if not whole.any():
-        return Weight(whole, 0, 0.0)
-    places = exponents.astype(np.int64) - 53
-    least = int(places[whole != 0].max()) + 53 - bits
-    shift = places - least
-    kept = np.where(shift >= 0, whole << np.clip(shift, 0, 10), whole >> np.clip(-shift, 0, 63))
-    cut = np.clip(-shift, 0, 63)
-    lost = (shift < 0) & ((whole >> cut) << cut != whole)
-    radius = mul(root(float(np.count_nonzero(lost))), power(least))
-    trimmed, least = trim(kept, least)
-    return Weight(trimmed, least, float(radius) if lost.any() else 0.0)
+    least = int(np.frexp(values)[1].max(where=values != 0.0, initial=-1074)) - bits
+    kept = np.floor(np.ldexp(values, -least))
+    lost = np.count_nonzero(np.ldexp(kept, least) != values)
+    mantissa, exponent = trim(kept.astype(np.int64), least)
+    return Weight(mantissa, exponent, float(mul(root(float(lost)), power(least))) if lost else 0.0)
 
 
 def trim(mantissa: Integers, exponent: int) -> tuple[Integers, int]:
@@ -146,12 +144,9 @@ def largest(mantissa: Integers) -> int:
     return max(int(mantissa.max(initial=0)), -int(mantissa.min(initial=0)))
 
 
-def shortened(mantissa: Integers, exponent: int, bits: int) -> tuple[Integers, int, int]:
-    """At most ``bits`` bits; the error is less than the number of units returned."""
-    extra = largest(mantissa).bit_length() - bits
-    if extra <= 0:
-        return mantissa, exponent, 0
-    return mantissa >> extra, exponent + extra, 1
+def shifted(mantissa: Integers, by: int) -> Integers:
+    """``mantissa·2^by``, rounded down."""
+    return mantissa << by if by >= 0 else mantissa >> min(-by, 63)
 
 
 def digits(mantissa: Integers) -> list[Floats]:
@@ -167,108 +162,63 @@ def digits(mantissa: Integers) -> list[Floats]:
             return found
 
 
-def combined(orders: dict[int, Integers], most: int, bits: int = BITS) -> tuple[Integers, int, int]:
-    """``Σ orders[k]·2^(20k)`` with absolute values up to ``most`` in at most ``bits`` bits.
+def _add_products(
+    total: Integers,
+    multiply: Callable[[Floats, Floats], Floats],
+    factors: tuple[Integers, Integers],
+    *,
+    inner: int,
+    shift: int,
+    symmetric: bool = False,
+) -> int:
+    """Add ``multiply(a, b)·2^-shift``, sums of ``inner`` products; by how many units it is off.
 
-    Returns integers, the power of two that they count, and how many units the error stays below.
+    Each pair of digits may lose one unit to the shift; low ones that cannot make one are left out.
+    Sums may wrap at 2^64 on the way, which the total, being small, does not show.
     """
-    shift = max(0, most.bit_length() - bits)
-    total: Integers = np.zeros((), dtype=np.int64)
+    left = digits(factors[0])
+    right = [np.swapaxes(one, -1, -2) for one in left] if symmetric else digits(factors[1])
     units = 0
-    for k, part in orders.items():
-        by = DIGIT * k - shift
-        if by >= 0:
-            total = total + (part << by)
-        else:
-            total = total + (part >> min(-by, 63))
-            units += 1
-    return total, shift, units
+    for i, one in enumerate(left):
+        for j, other in enumerate(right[: i + 1] if symmetric else right):
+            twice = symmetric and i != j
+            by = DIGIT * (i + j) - shift
+            units += (1 + twice) * (by < 0)
+            if inner << (2 * DIGIT - 2) < 1 << max(0, -by):
+                continue
+            part = shifted(multiply(one, other).astype(np.int64), by)
+            total += part
+            if twice:
+                total += np.swapaxes(part, -1, -2)
+    return units
 
 
 def product(
     a: Integers, b: Integers, *, symmetric: bool = False, bits: int = BITS, room: int = 1
 ) -> tuple[Integers, int, int]:
-    """``a @ b`` over the last two axes, as :func:`combined` gives it.
+    """``a @ b`` over the last two axes, in at most ``bits`` bits.
 
+    Returns integers, the power of two that they count, and how many units the error stays below.
     ``symmetric`` where b is the transpose of a; ``room`` is a number that the integers leave room
-    for.  Pairs of low digits that cannot change the result
-    by one unit are counted and not computed.
+    for.
     """
-    inner = a.shape[-1]
-    if inner > INNER:
-        half = inner // 2
-        first, second = (
-            product(*both, symmetric=symmetric, bits=bits - 1, room=room)
-            for both in (
-                (a[..., :half], b[..., :half, :]),
-                (a[..., half:], b[..., half:, :]),
-            )
+    rows, columns = (lengths(m, 0, m.ndim - 1) for m in (a, np.swapaxes(b, -1, -2)))
+    most = math.ceil(mul(float(rows.max(initial=0.0)), float(columns.max(initial=0.0))))
+    shift = max(0, max(room, most).bit_length() - bits)
+    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    total: Integers = np.zeros((*shape, a.shape[-2], b.shape[-1]), dtype=np.int64)
+    units = 0
+    for start in range(0, a.shape[-1], INNER):
+        parts = a[..., start : start + INNER], b[..., start : start + INNER, :]
+        inner = parts[0].shape[-1]
+        units += _add_products(
+            total, np.matmul, parts, inner=inner, shift=shift, symmetric=symmetric
         )
-        shift = max(first[1], second[1])
-        added = (first[0] >> (shift - first[1])) + (second[0] >> (shift - second[1]))
-        return added, shift, first[2] + second[2] + 2
-    most = max(room, _most(a, b, symmetric=symmetric))
-    left = digits(a)
-    right = [np.swapaxes(one, -1, -2) for one in left] if symmetric else digits(b)
-    shift = max(0, most.bit_length() - bits)
-    orders: dict[int, Integers] = {}
-    skipped = 0
-    for i, one in enumerate(left):
-        for j, other in enumerate(right):
-            if symmetric and j > i:
-                continue
-            k = i + j
-            if (inner << (2 * DIGIT - 2 + DIGIT * k)) < (1 << shift):
-                skipped += 1 if i == j or not symmetric else 2
-                continue
-            part = (one @ other).astype(np.int64)
-            if symmetric and i != j:
-                part = part + np.swapaxes(part, -1, -2)
-            orders[k] = orders[k] + part if k in orders else part
-    if not orders:
-        shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        return np.zeros((*shape, a.shape[-2], b.shape[-1]), dtype=np.int64), shift, skipped
-    total, shift, units = combined(orders, most, bits)
-    return total, shift, units + skipped
-
-
-def _most(a: Integers, b: Integers, *, symmetric: bool) -> int:
-    """A bound of the absolute values in ``a @ b``, by the lengths of rows and columns."""
-    first = float(lengths(a, 0, a.ndim - 1).max(initial=0.0))
-    other = (
-        first
-        if symmetric
-        else float(lengths(np.swapaxes(b, -1, -2), 0, b.ndim - 1).max(initial=0.0))
-    )
-    most: int = math.ceil(mul(first, other))
-    return max(1, most)
+    return total, shift, units
 
 
 def times(a: Integers, b: Integers) -> tuple[Integers, int, int]:
-    """The elementwise product, as :func:`combined` gives it."""
-    orders: dict[int, Integers] = {}
-    for i, one in enumerate(digits(a)):
-        for j, other in enumerate(digits(b)):
-            part = (one * other).astype(np.int64)
-            orders[i + j] = orders[i + j] + part if i + j in orders else part
-    return combined(orders, max(1, largest(a) * largest(b)))
-
-
-def aligned(first: Rows, second: Rows) -> Rows:
-    """The sum of two families of rows."""
-    if not first.mantissa.any() or not second.mantissa.any():
-        kept = second if not first.mantissa.any() else first
-        return Rows(kept.mantissa, kept.exponent, add(first.radius, second.radius))
-    reach = max(
-        largest(first.mantissa).bit_length() + first.exponent,
-        largest(second.mantissa).bit_length() + second.exponent,
-    )
-    exponent = max(min(first.exponent, second.exponent), reach - BITS)
-    parts, units = [], 0
-    for rows in (first, second):
-        by = rows.exponent - exponent
-        parts.append(rows.mantissa << by if by >= 0 else rows.mantissa >> min(-by, 63))
-        units += by < 0
-    size = math.prod(first.mantissa.shape[1:])
-    cut = mul(units, root(float(size)), power(exponent)) if units else 0.0
-    return Rows(parts[0] + parts[1], exponent, add(first.radius, second.radius, cut))
+    """The elementwise product, as :func:`product` gives it."""
+    shift = max(0, (largest(a) * largest(b)).bit_length() - BITS)
+    total: Integers = np.zeros(np.broadcast_shapes(a.shape, b.shape), dtype=np.int64)
+    return total, shift, _add_products(total, np.multiply, (a, b), inner=1, shift=shift)

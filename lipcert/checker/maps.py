@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .exact import (
@@ -17,17 +18,20 @@ from .exact import (
     Rows,
     Weight,
     add,
-    aligned,
+    largest,
     mul,
     power,
     product,
     root,
-    shortened,
+    shifted,
+    times,
+    weight,
 )
-from .exact import times as elementwise
 
 Shape = tuple[int, ...]
 Indices = NDArray[np.int64]
+Product = tuple[Integers, int, int]
+"""Integers, the power of two that they count, the units they are off: of ``exact.product``."""
 
 CHUNK = 1 << 24
 """Elements of one intermediate product."""
@@ -42,11 +46,6 @@ class Gather:
     index: Indices
     in_size: int
 
-    @property
-    def out_size(self) -> int:
-        """Number of elements of y."""
-        return self.index.size
-
     @cached_property
     def gain(self) -> float:
         """A bound of the norm: the root of how often an element is read."""
@@ -55,59 +54,58 @@ class Gather:
 
     def push(self, x: Rows) -> Rows:
         """The map on each row."""
-        flat = x.mantissa.reshape(len(x.mantissa), -1)
-        taken = np.where(self.index >= 0, flat[:, np.maximum(self.index, 0)], 0)
-        return Rows(taken, x.exponent, mul(x.radius, self.gain))
+        return Rows(self.taken(x.mantissa), x.exponent, mul(x.radius, self.gain))
 
     def pull(self, rows: Rows) -> Rows:
         """Each row times the map's matrix."""
+        extra = max(0, largest(rows.mantissa).bit_length() + self.most.bit_length() - 62)
+        exponent, radius = rows.exponent + extra, mul(rows.radius, self.gain)
+        if extra:
+            lost = mul(float(self.most), root(float(self.in_size)), power(exponent))
+            radius = add(radius, lost)
+        return Rows(self.summed(rows.mantissa >> extra), exponent, radius)
+
+    def taken(self, x: Integers) -> Integers:
+        """``(n, out)`` from ``(n, in)``."""
+        return np.take(np.pad(x, ((0, 0), (0, 1))), self.index, 1)  # −1 is the zero behind
+
+    def summed(self, y: Integers) -> Integers:
+        """``(n, in)`` from ``(n, out)``, sums of up to ``most`` numbers."""
         order, starts = self.runs
-        flat = rows.mantissa.reshape(len(rows.mantissa), -1)
-        total = np.zeros((len(flat), self.in_size), dtype=np.int64)
-        if not len(order):
-            return Rows(total, 0, mul(rows.radius, self.gain))
-        most = int(np.diff(starts, append=len(order)).max())
-        flat, exponent, units = shortened(flat, rows.exponent, 62 - most.bit_length())
-        total[:, self.index[order[starts]]] = np.add.reduceat(flat[:, order], starts, 1)
-        cut = mul(units * most, root(float(len(starts))), power(exponent)) if units else 0.0
-        return Rows(total, exponent, add(mul(rows.radius, self.gain), cut))
+        total = np.zeros((len(y), self.in_size), dtype=np.int64)
+        if len(order):
+            total[:, self.index[order[starts]]] = np.add.reduceat(y[:, order], starts, 1)
+        return total
+
+    @cached_property
+    def most(self) -> int:
+        """How often an element is read at most."""
+        order, starts = self.runs
+        return int(np.diff(starts, append=len(order)).max(initial=0))
 
     @cached_property
     def runs(self) -> tuple[Indices, Indices]:
         """Places of y in the order of what they read, and where each element of x begins."""
         used = np.flatnonzero(self.index >= 0)
         order = used[np.argsort(self.index[used], kind="stable")]
-        read = self.index[order]
-        return order, np.flatnonzero(np.diff(read, prepend=-1))
+        return order, np.flatnonzero(np.diff(self.index[order], prepend=-1))
 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """``y = s ∘ x``; the weight is of the tensor's size, flat."""
+    """``y = s ∘ x``; the weight is of the tensor's size, flat, or one number."""
 
     weight: Weight
-
-    @property
-    def out_size(self) -> int:
-        """Number of elements of y."""
-        return self.weight.mantissa.size
 
     @cached_property
     def gain(self) -> float:
         """A bound of the largest factor."""
-        most = float(np.abs(self.weight.mantissa.astype(np.float64)).max(initial=0.0))
-        return float(
-            add(mul(most, 1.0 + 2.0**-50, power(self.weight.exponent)), self.weight.radius)
-        )
+        most = mul(float(largest(self.weight.mantissa)), 1.0 + 2.0**-50)
+        return float(add(mul(most, power(self.weight.exponent)), self.weight.radius))
 
     def push(self, x: Rows) -> Rows:
         """The map on each row; its matrix is symmetric."""
-        flat = x.mantissa.reshape(len(x.mantissa), -1)
-        values, shift, units = elementwise(flat, self.weight.mantissa.reshape(1, -1))
-        exponent = x.exponent + self.weight.exponent + shift
-        cut = mul(units, root(float(flat.shape[1])), power(exponent))
-        off = mul(x.lengths, self.weight.radius)
-        return Rows(values, exponent, add(mul(x.radius, self.gain), off, cut))
+        return _after(x, times(x.mantissa, self.weight.mantissa.reshape(1, -1)), self)
 
     pull = push
 
@@ -118,11 +116,6 @@ class Dense:
 
     weight: Weight
     lead: int = 1
-
-    @property
-    def out_size(self) -> int:
-        """Number of elements of y."""
-        return self.lead * len(self.weight.mantissa)
 
     @cached_property
     def gain(self) -> float:
@@ -138,35 +131,8 @@ class Dense:
         return self._times(rows, self.weight.mantissa)
 
     def _times(self, rows: Rows, matrix: Integers) -> Rows:
-        count = len(rows.mantissa)
-        flat = rows.mantissa.reshape(count * self.lead, matrix.shape[0])
-        values, shift, units = product(flat, matrix)
-        return _after(rows, values.reshape(count, -1), self.weight, shift, units, self.gain)
-
-
-def _schur(weight: Weight, row: tuple[int, ...], column: tuple[int, ...]) -> float:
-    """``√(‖A‖₁‖A‖_∞)`` by the largest absolute sums over ``row`` axes and ``column`` axes."""
-    size = np.abs(weight.mantissa.astype(np.float64))
-    slack = mul(1.0 + (size.size + 4) * 2.0**-51, power(weight.exponent))
-    sums = [mul(float(size.sum(axes).max(initial=0.0)), slack) for axes in (row, column)]
-    terms = root(float(max(np.prod([size.shape[a] for a in axes]) for axes in (row, column))))
-    return float(add(root(mul(*sums)), mul(weight.radius, terms)))
-
-
-def _after(
-    rows: Rows,
-    values: Integers,
-    weight: Weight,
-    shift: int,
-    units: int,
-    gain: float,
-    terms: int = 1,
-) -> Rows:
-    """Rows times a weight, with all that was left out: of the rows, the weight and the product."""
-    exponent = rows.exponent + weight.exponent + shift
-    off = mul(rows.lengths, weight.radius, root(float(terms)))
-    cut = mul(units * terms, root(float(values.shape[1])), power(exponent))
-    return Rows(values, exponent, add(mul(rows.radius, gain), off, cut))
+        flat = rows.mantissa.reshape(len(rows.mantissa) * self.lead, len(matrix))
+        return _after(rows, product(flat, matrix), self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,97 +166,109 @@ class Convolution:
     @cached_property
     def gain(self) -> float:
         """A bound of the norm: ``√taps`` times the length, or ``√(‖A‖₁‖A‖_∞)``."""
-        taps = tuple(range(2, self.weight.mantissa.ndim))
-        out = self.weight.mantissa.shape[0] // self.groups
-        grouped = self.weight.mantissa.reshape(self.groups, out, *self.weight.mantissa.shape[1:])
+        shape = self.weight.mantissa.shape
+        taps = tuple(range(3, len(shape) + 1))
+        grouped = self.weight.mantissa.reshape(self.groups, -1, *shape[1:])
         own = Weight(grouped, self.weight.exponent, self.weight.radius)
-        after = tuple(t + 1 for t in taps)
-        frobenius = float(mul(self.weight.length, root(float(self.taps.shape[1]))))
-        return min(frobenius, _schur(own, (2, *after), (1, *after)))
+        frobenius = float(mul(self.weight.length, root(float(math.prod(shape[2:])))))
+        return min(frobenius, _schur(own, (2, *taps), (1, *taps)))
 
     @cached_property
     def taps(self) -> Indices:
         """``(outputs, taps)``: the input position that each tap reads, −1 in the padding."""
-        axes = []
-        for n, m, k, s, p, d in zip(
-            self.spatial,
-            self.out_spatial,
-            self.weight.mantissa.shape[2:],
-            self.stride,
-            self.pads,
-            self.dilation,
-            strict=True,
-        ):
-            reads = np.arange(m)[:, None] * s + np.arange(k)[None, :] * d - p
-            axes.append(np.where((reads >= 0) & (reads < n), reads, -1))
-        place = np.zeros((1, 1), dtype=np.int64)
-        for n, reads in zip(self.spatial, axes, strict=True):
-            both = place[:, None, :, None] * n + reads[None, :, None, :]
-            inside = (place[:, None, :, None] >= 0) & (reads[None, :, None, :] >= 0)
-            place = np.where(inside, both, -1)
-            place = place.reshape(place.shape[0] * place.shape[1], -1)
-        return place
+        kernel = self.weight.mantissa.shape[2:]
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, kernel, strict=True)]
+        stops = [(m - 1) * s + 1 for m, s in zip(self.out_spatial, self.stride, strict=True)]
+        ends = zip(stops, reach, self.pads, self.spatial, strict=True)
+        around = [(pad, max(0, stop - 1 + r - pad - n)) for stop, r, pad, n in ends]
+        places = np.arange(math.prod(self.spatial)).reshape(self.spatial)
+        windows = sliding_window_view(np.pad(places, around, constant_values=-1), reach)
+        starts = tuple(slice(0, stop, s) for stop, s in zip(stops, self.stride, strict=True))
+        read = windows[starts + tuple(slice(None, None, d) for d in self.dilation)]
+        return read.reshape(math.prod(self.out_spatial), -1)
+
+    @cached_property
+    def reads(self) -> Gather:
+        """What a channel's elements ``(taps, outputs)`` read of it."""
+        return Gather(self.taps.T.reshape(-1), math.prod(self.spatial))
 
     def push(self, x: Rows) -> Rows:
         """The map on each row."""
-        out, taps, inner, count = self._sizes(x)
-        flat = x.mantissa.reshape(count, self.groups, inner, -1)
-        kernel = self.weight.mantissa.reshape(self.groups, out, inner * taps)
 
-        def one(chunk: Integers) -> tuple[Integers, int, int]:
-            read = np.where(self.taps >= 0, chunk[..., np.maximum(self.taps, 0)], 0)
-            patches = read.transpose(0, 1, 2, 4, 3).reshape(
-                len(chunk), self.groups, -1, len(self.taps)
-            )
-            return product(kernel[None], patches)
+        def one(kernel: Integers, chunk: Integers) -> Product:
+            read = self.reads.taken(chunk.reshape(-1, math.prod(self.spatial)))
+            patches = read.reshape(len(chunk), self.groups, -1, len(self.taps))
+            return product(kernel, patches)
 
-        values, shift, units = _chunked(flat, one, self.groups * inner * self.taps.size)
-        return _after(x, values.reshape(count, -1), self.weight, shift, units, self.gain, taps)
+        return self._chunked(x, one)
 
     def pull(self, rows: Rows) -> Rows:
         """Each row times the map's matrix."""
-        out, taps, inner, count = self._sizes(rows)
-        flat = rows.mantissa.reshape(count, self.groups, out, -1)
-        kernel = self.weight.mantissa.reshape(self.groups, out, inner * taps).swapaxes(1, 2)
-        bits = BITS - max(0, taps.bit_length() - 6)
+        bits = min(BITS, 62 - self.reads.most.bit_length())
 
-        def one(chunk: Integers) -> tuple[Integers, int, int]:
-            values, shift, units = product(kernel[None], chunk, bits=bits)
-            parts = values.reshape(len(chunk), self.groups, inner, taps, -1)
-            total = np.zeros((*parts.shape[:3], math.prod(self.spatial)), dtype=np.int64)
-            for t, reads in enumerate(self.taps.T):
-                inside = np.flatnonzero(reads >= 0)
-                total[..., reads[inside]] += parts[:, :, :, t, inside]
-            return total, shift, units
+        def one(kernel: Integers, chunk: Integers) -> Product:
+            parts = chunk.reshape(len(chunk), self.groups, -1, len(self.taps))
+            values, shift, units = product(kernel.swapaxes(1, 2), parts, bits=bits)
+            return self.reads.summed(values.reshape(-1, self.taps.size)), shift, units
 
-        values, shift, units = _chunked(flat, one, self.groups * inner * self.taps.size)
-        return _after(rows, values.reshape(count, -1), self.weight, shift, units, self.gain, taps)
+        return self._chunked(rows, one)
 
-    def _sizes(self, rows: Rows) -> tuple[int, int, int, int]:
-        shape = self.weight.mantissa.shape
-        return shape[0] // self.groups, self.taps.shape[1], shape[1], len(rows.mantissa)
-
-
-def _chunked(
-    flat: Integers, one: Callable[[Integers], tuple[Integers, int, int]], each: int
-) -> tuple[Integers, int, int]:
-    """A product over parts of the rows, brought to one power of two."""
-    step = max(1, CHUNK // max(1, each))
-    parts = [one(flat[start : start + step]) for start in range(0, len(flat), step)]
-    shift, units = max(part[1] for part in parts), max(part[2] for part in parts)
-    moved = [values >> (shift - own) for values, own, _ in parts]
-    return np.concatenate(moved), shift, units + any(own < shift for _, own, _ in parts)
+    def _chunked(self, rows: Rows, one: Callable[[Integers, Integers], Product]) -> Rows:
+        """A product for parts of the rows, brought to one power of two."""
+        taps, shape = self.taps.shape[1], self.weight.mantissa.shape
+        kernel = self.weight.mantissa.reshape(self.groups, shape[0] // self.groups, -1)
+        step = max(1, CHUNK // max(1, self.in_channels * self.taps.size))
+        count = len(rows.mantissa)
+        starts = range(0, count, step)
+        parts = [one(kernel, rows.mantissa[start : start + step]) for start in starts]
+        shift = max(part[1] for part in parts)
+        moved = [values.reshape(-1) >> (shift - own) for values, own, _ in parts]
+        units = max(units + (own < shift) for _, own, units in parts)
+        whole = np.concatenate(moved).reshape(count, -1)
+        return _after(rows, (whole, shift, units), self, taps)
 
 
 Map = Gather | Scale | Dense | Convolution
 
 
+def _after(rows: Rows, found: Product, one: Scale | Dense | Convolution, terms: int = 1) -> Rows:
+    """Rows times a map, with all that was left out: of the rows, of its weight, of the product.
+
+    Each element is a sum of up to ``terms`` numbers that are off by units.
+    """
+    values, shift, units = found
+    flat = values.reshape(len(rows.mantissa), -1)
+    exponent = rows.exponent + one.weight.exponent + shift
+    off = mul(rows.lengths, one.weight.radius, root(float(terms)))
+    cut = mul(float(units * terms), root(float(flat.shape[1])), power(exponent))
+    return Rows(flat, exponent, add(mul(rows.radius, one.gain), off, cut))
+
+
+def _schur(weight: Weight, row: tuple[int, ...], column: tuple[int, ...]) -> float:
+    """``√(‖A‖₁‖A‖_∞)`` by the largest absolute sums over ``row`` axes and ``column`` axes."""
+    size = np.abs(weight.mantissa.astype(np.float64))
+    slack = mul(1.0 + (size.size + 4) * 2.0**-51, power(weight.exponent))
+    sums = [mul(float(size.sum(axes).max(initial=0.0)), slack) for axes in (row, column)]
+    terms = root(float(max(np.prod([size.shape[a] for a in axes]) for axes in (row, column))))
+    return float(add(root(mul(*sums)), mul(weight.radius, terms)))
+
+
 def total(parts: list[Rows]) -> Rows:
-    """The sum of families of rows."""
-    found = parts[0]
-    for part in parts[1:]:
-        found = aligned(found, part)
-    return found
+    """The sum of families of rows; one row stands for as many as the others have."""
+    if len(parts) == 1:
+        return parts[0]
+    live = [part for part in parts if part.mantissa.any()] or parts
+    reach = max(largest(part.mantissa).bit_length() + part.exponent for part in live)
+    room = BITS - max(0, len(live).bit_length() - 6)
+    exponent = max(min(part.exponent for part in live), reach - room)
+    shape = np.broadcast_shapes(*(part.mantissa.shape for part in parts))
+    found: Integers = np.zeros(shape, dtype=np.int64)
+    radius = add(*(part.radius for part in parts))
+    for part in live:
+        found += shifted(part.mantissa, part.exponent - exponent)
+        if part.exponent < exponent:
+            radius = add(radius, mul(root(float(shape[1])), power(exponent)))
+    return Rows(found, exponent, radius)
 
 
 def check_rows(count: int, size: int) -> None:
@@ -307,11 +285,4 @@ def identity(size: int) -> Rows:
 
 def scaled(rows: Rows, factor: float) -> Rows:
     """Rows times one exact number."""
-    fraction, exponent = math.frexp(factor)
-    number = np.array([[int(math.ldexp(fraction, 53))]], dtype=np.int64)
-    zeros = (int(number[0, 0]) & -int(number[0, 0])).bit_length() - 1 if factor else 0
-    flat = rows.mantissa.reshape(len(rows.mantissa), -1)
-    values, shift, units = elementwise(flat, number >> max(zeros, 0))
-    power_of_two = rows.exponent + exponent - 53 + max(zeros, 0) + shift
-    cut = mul(units, root(float(flat.shape[1])), power(power_of_two)) if units else 0.0
-    return Rows(values, power_of_two, add(mul(rows.radius, abs(factor)), cut))
+    return Scale(weight(np.array(factor))).push(rows)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .claims import Claim, dyadic_down, dyadic_up, up_ratio
-from .exact import Integers, Rows, add, mul, norm, power, root, up
+from .claims import Claim, dyadic_down, dyadic_up
+from .exact import Integers, Rows, add, mul, norm, power, root, up, up_ratio
 from .maps import check_rows, identity, scaled, total
 from .network import Affine, Network, Stage
 from .positive import PLACES, Refuted, Scaled, scaled_rows

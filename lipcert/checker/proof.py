@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from .claims import Claim, up_ratio
-from .exact import CheckError, add, mul, root
+from .claims import Claim
+from .exact import CheckError, add, mul, root, up_ratio
 from .maps import Convolution, check_rows
 from .matrix import Matrices
 from .network import Affine, Network, Stage, affine_growth

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import CheckError, Integers, Rows, Weight, add, aligned, mul, power, root, up, weight
+from .exact import CheckError, Integers, Rows, Weight, add, mul, power, root, up, weight
 from .maps import scaled, total
 from .network import Affine, Network, Stage
 
@@ -109,7 +109,7 @@ def _stage(maker: Stage, x: Rows) -> Rows:
     if maker.kind == "LeakyRelu":
         below = scaled(Rows(np.minimum(m, 0), x.exponent, np.zeros(len(m))), maker.parameters[0])
         above = Rows(np.maximum(m, 0), x.exponent, radius)
-        return aligned(above, below)
+        return total([above, below])
     if maker.kind == "Sort":
         first, second = np.split(m, 2, 1)
         both = np.concatenate([np.maximum(first, second), np.minimum(first, second)], 1)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lipcert.bounds.context import Progress, silent
-from lipcert.checker.claims import Claim, up_ratio
-from lipcert.checker.exact import Integers, Rows, mul
+from lipcert.checker.claims import Claim
+from lipcert.checker.exact import Integers, Rows, mul, up_ratio
 from lipcert.checker.matrix import Key, Matrices
 from lipcert.checker.network import Affine, Network, Stage, affine_growth
 from lipcert.checker.positive import (
