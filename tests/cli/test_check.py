@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -242,3 +243,48 @@ def test_reports_name_the_command_that_checks(
         assert f"{proof['certified'][0]} of " in words and "lipcert check c.proof" in words
     checked = run(*shlex.split(proof["check"])[1:])
     assert (checked.exit_code, checked.stdout[:7]) == (0, "proved:")
+
+
+def stuck(*arguments: object) -> None:
+    """Work without an end, in numpy, that keeps every error to itself."""
+    matrix = np.ones((64, 64))
+    while True:
+        try:
+            matrix = matrix @ matrix / 64.0
+        except Exception:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("lipcert.checker.proof.prove_contraction", "while checking the constant "),
+        ("lipcert.checker.verdict.check_samples", "before or between the claims"),
+        ("lipcert.checker.certificates.read_samples", "while checking the samples"),
+        ("lipcert.checker.verdict.network_of", "before or between the claims"),
+    ],
+)
+def test_the_time_limit_names_what_was_being_checked(
+    run: Run, mlp: Path, data: Path, monkeypatch: pytest.MonkeyPatch, place: str, told: str
+) -> None:
+    run("certify", mlp, data, "--proof", "c.proof")
+    before = signal.getsignal(signal.SIGALRM)
+    with monkeypatch.context() as patched:
+        patched.setattr(place, stuck)
+        words = ("check", "c.proof", mlp, data, "--time-limit", "0.3", "--format", "json")
+        result = run(*words)
+    assert result.exit_code == 7
+    found = valid("check", result.stdout)
+    assert found["verdict"] == "inconclusive"
+    assert found["why"].startswith(f"the time limit of 0.3 s was reached {told}")
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(run: Run, mlp: Path, proof: Path) -> None:
+    plain = run("check", proof, mlp)
+    timed = run("check", proof, mlp, "--time-limit", "600")
+    assert (timed.exit_code, timed.stdout) == (0, plain.stdout)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    for wrong in ("0", "-1", "nan", "inf", "soon"):
+        assert run("check", proof, mlp, "--time-limit", wrong).exit_code == 2
