@@ -12,6 +12,8 @@ from lipcert.errors import InputError
 if TYPE_CHECKING:
     from lipcert.checker import Verdict
 
+LONGEST = 1e8
+"""Seconds, some three years: more is a slip."""
 AGAIN = 1.0
 """Seconds after which the alarm is given anew, where the first one was lost in a destructor."""
 
@@ -24,9 +26,12 @@ def limited(run: Callable[[], Verdict], seconds: float) -> Verdict:
     """What ``run`` finds within ``seconds``, else "inconclusive" with what was being checked.
 
     The alarm is heard between two steps of Python: one call into numpy is not cut short.
-    Raises InputError where the system has no alarms.
+    Raises InputError for a time that is none, and where the system has no alarms.
     """
     from lipcert.checker import Verdict
+
+    if not 0.0 < seconds <= LONGEST:
+        raise InputError("--time-limit", f"is {seconds:g}", "give a positive number of seconds")
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise TimeUp(doing(frame))
