@@ -1,18 +1,20 @@
 """Lower bounds: the steepest slope found by a search over inputs.
 
-The norm of a Jacobian at a point where the model is differentiable is at most the Lipschitz
-constant.  The search climbs the quotient ``‖f(x+d) − f(x−d)‖ / ‖2d‖`` by gradient ascent, whose
-step d spans the kinks that a Jacobian does not see, and goes on from there by trying points at
-random.  Each Jacobian's norm comes from a p-norm power method (Higham 1992; l2: power iteration).
+The search begins with the norm of one Jacobian (:mod:`lipcert.bounds.slopes`).  Where the model is
+fast enough it then climbs the quotient ``‖f(x+d) − f(x−d)‖ / ‖2d‖`` at many points by gradient
+ascent, whose step d spans the kinks that a Jacobian does not see, and goes on from there by trying
+points at random.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from lipcert.bounds.slopes import Clock, rows, slopes_at, vector_norm
 from lipcert.graph import Graph
 
 SAFETY = 1e-10
@@ -20,15 +22,18 @@ SAFETY = 1e-10
 POPULATION = 32
 """Points tried at once, fewer where the model is slow."""
 FEWEST = 6
-"""Fewest points tried at once."""
-PASSES = 150
-"""Forward passes of the population that should fit into the time given."""
+"""Fewest points tried at once; where they are too many, only one is."""
+PASSES, FEWEST_PASSES = 150, 60
+"""Forward passes that should fit into the time given: of the population, and of the fewest."""
 ASCENT_STEPS = 40
 """Gradient steps on the quotients of pairs."""
 POLISH_ROUNDS, POLISH_STEPS = 20, 10
 """Power steps at the steepest point found, in rounds until one gains nothing."""
-ASCENT_SHARE = 0.5
-"""Part of the time given to them."""
+ASCENT_END, ROUNDS_END = 0.5, 0.85
+"""Parts of the time after which the ascent and the trying of points end."""
+
+Found = tuple[Tensor, Tensor, Tensor]
+"""Points, directions, and slopes there."""
 
 
 def lower_bound(
@@ -39,75 +44,106 @@ def lower_bound(
     rounds: int = 200,
     starts: Tensor | None = None,
     seed: int = 0,
+    now: Callable[[], float] = time.monotonic,
 ) -> float:
     """A slope of the model found somewhere: the Lipschitz constant is not below it.
 
     Parameters
     ----------
-    seconds, rounds : limits of the search; one round is always made.
+    seconds, rounds : limits of the search.  One step at one point is always made; the time is
+        looked at between any two steps, and none begins after it.
     starts : points ``(N, *sample_shape)`` to begin from, such as data; random ones otherwise.
+    now : tells the time in seconds.
     """
     generator = torch.Generator().manual_seed(seed)
-    started = time.monotonic()
-    points = _first_points(graph, starts, generator)
-    points = points[_spread(len(points), _affordable(graph, points, seconds))]
-    directions = torch.randn(points.shape, dtype=torch.float64, generator=generator)
-    directions = directions.to(graph.device)
-    slopes, directions = _slopes(graph, points, directions, norm, steps=12)
-    climbed, along = _ascend_pairs(
-        graph, points, directions, norm, started + ASCENT_SHARE * seconds
-    )
-    points, directions, slopes = _best_half(
-        graph, (points, climbed), (directions, along), slopes, norm, steps=12
-    )
-    deadline = started + seconds
-    for _ in range(rounds):
-        if time.monotonic() > deadline:
-            break
-        tried, along = _moved(points, directions, slopes, generator)
-        points, directions, slopes = _best_half(
-            graph, (points, tried), (directions, along), slopes, norm, steps=6
-        )
-    best = _polished(graph, points[:1], directions[:1], float(slopes[0]), norm)
+    clock = Clock(now(), seconds, now, graph.device)
+    found = first = _first(graph, norm, 1, starts, generator, clock, steps=1)
+    count = _affordable(graph, found[0], clock)
+    if count > 1:
+        many = _first(graph, norm, count, starts, generator, clock, steps=12)
+        found = _searched(graph, many, norm, rounds, generator, clock)
+    best = max(float(first[2][0]), _polished(graph, found, norm, clock))
     return max(0.0, best * (1.0 - SAFETY))
 
 
-def _affordable(graph: Graph, points: Tensor, seconds: float) -> int:
-    """How many points can be tried at once so that enough passes fit into the time."""
-    graph.evaluate(points[:2])
-    started = time.monotonic()
-    graph.evaluate(points[:2])
-    each = (time.monotonic() - started) / 2.0
-    fits = seconds / (PASSES * max(each, 1e-9))
-    return int(min(len(points), max(FEWEST, fits)))
+def _first(
+    graph: Graph,
+    norm: str,
+    count: int,
+    starts: Tensor | None,
+    generator: torch.Generator,
+    clock: Clock,
+    *,
+    steps: int,
+) -> Found:
+    """So many points to begin from, and slopes there after power steps in random directions."""
+    points = _first_points(graph, starts, count, generator)
+    directions = torch.randn(points.shape, dtype=torch.float64, generator=generator)
+    slopes, directions = slopes_at(
+        graph, points, directions.to(graph.device), norm, steps=steps, clock=clock
+    )
+    return points, directions, slopes
 
 
-def _spread(size: int, count: int) -> Tensor:
-    """``count`` indices spread evenly over ``size``."""
-    return torch.linspace(0, size - 1, count).round().long()
+def _searched(
+    graph: Graph, found: Found, norm: str, rounds: int, generator: torch.Generator, clock: Clock
+) -> Found:
+    """Steeper points: by ascent of pairs, then by trying what lies around the steepest."""
+    climbed = _ascend_pairs(graph, found[0], found[1], norm, clock)
+    found = _best_half(graph, found, climbed, norm, clock, steps=12)
+    for _ in range(rounds):
+        if clock.over(ROUNDS_END):
+            break
+        found = _best_half(graph, found, _moved(*found, generator), norm, clock, steps=6)
+    return found
 
 
-def _first_points(graph: Graph, starts: Tensor | None, generator: torch.Generator) -> Tensor:
+def _affordable(graph: Graph, point: Tensor, clock: Clock) -> int:
+    """How many points can be tried at once so that enough passes fit into the time; 1 for few.
+
+    Nothing is timed that might take long: one point before several.
+    """
+    if clock.over():
+        return 1
+    one = clock.timed(lambda: graph.evaluate(point))
+    if 4 * FEWEST * one > clock.seconds:
+        return 1
+    several = point.repeat(FEWEST, *(1,) * (point.dim() - 1))
+    few = clock.timed(lambda: graph.evaluate(several))
+    if few * FEWEST_PASSES > clock.seconds:
+        return 1
+    fits = FEWEST * clock.seconds / (PASSES * max(few, 1e-9))
+    return int(min(POPULATION, max(FEWEST, fits)))
+
+
+def _first_points(
+    graph: Graph, starts: Tensor | None, count: int, generator: torch.Generator
+) -> Tensor:
     shape = graph.sample_shape
-    random = torch.randn(POPULATION, *shape, dtype=torch.float64, generator=generator)
-    spread = torch.logspace(-2, 1, POPULATION, dtype=torch.float64)
+    taken = 0 if starts is None else min(len(starts), max(1, count // 2))
+    chosen = torch.linspace(0, 0 if starts is None else len(starts) - 1, taken).round().long()
+    random = torch.randn(count - taken, *shape, dtype=torch.float64, generator=generator)
+    spread = torch.logspace(-2, 1, count + 2, dtype=torch.float64)[1 : count - taken + 1]
     points = (random * spread.reshape(-1, *(1,) * len(shape))).to(graph.device)
-    if starts is None or not len(starts):
+    if starts is None or not taken:
         return points
-    chosen = starts[: POPULATION // 2].to(graph.device, torch.float64)
+    own = starts[chosen].to(graph.device, torch.float64)
     # off the zeros and ties that data are full of: what a chain of derivatives gives exactly on
     # a kink need not be a slope anywhere near it
-    noise = torch.randn(chosen.shape, dtype=torch.float64, generator=generator).to(chosen)
-    chosen = chosen + 1e-4 * float(chosen.abs().max().clamp(min=1e-3)) * noise
-    return torch.cat((chosen, points[: POPULATION - len(chosen)]))
+    noise = torch.randn(own.shape, dtype=torch.float64, generator=generator).to(own)
+    own = own + 1e-4 * float(own.abs().max().clamp(min=1e-3)) * noise
+    return torch.cat((own, points))
 
 
-def _polished(graph: Graph, point: Tensor, direction: Tensor, slope: float, norm: str) -> float:
-    """The slope at one point after enough power steps to converge."""
+def _polished(graph: Graph, found: Found, norm: str, clock: Clock) -> float:
+    """The slope at the first point after enough power steps to converge."""
+    point, direction, slope = found[0][:1], found[1][:1], float(found[2][0])
     for _ in range(POLISH_ROUNDS):
-        found, direction = _slopes(graph, point, direction, norm, steps=POLISH_STEPS)
-        gained = float(found[0]) - slope
-        slope = max(slope, float(found[0]))
+        if clock.over():
+            break
+        sizes, direction = slopes_at(graph, point, direction, norm, steps=POLISH_STEPS, clock=clock)
+        gained = float(sizes[0]) - slope
+        slope = max(slope, float(sizes[0]))
         if gained <= 1e-13 * slope:
             break
     return slope
@@ -115,40 +151,43 @@ def _polished(graph: Graph, point: Tensor, direction: Tensor, slope: float, norm
 
 def _best_half(
     graph: Graph,
-    points: tuple[Tensor, Tensor],
-    directions: tuple[Tensor, Tensor],
-    slopes: Tensor,
+    known: Found,
+    tried: tuple[Tensor, Tensor],
     norm: str,
+    clock: Clock,
     *,
     steps: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The steepest of the points known and those newly tried, with directions and slopes."""
-    found, turned = _slopes(graph, points[1], directions[1], norm, steps=steps)
-    everything = torch.cat((slopes, found))
-    order = everything.argsort(descending=True)[: len(slopes)]
-    kept = torch.cat((directions[0], turned))[order]
-    return torch.cat(points)[order], kept, everything[order]
+) -> Found:
+    """The steepest of the points known and those newly tried, steepest first; with no time left
+    to try any, those known."""
+    points, directions, slopes = known
+    if not clock.over():
+        found, turned = slopes_at(graph, tried[0], tried[1], norm, steps=steps, clock=clock)
+        points, slopes = torch.cat((points, tried[0])), torch.cat((slopes, found))
+        directions = torch.cat((directions, turned))
+    order = slopes.argsort(descending=True)[: len(known[2])]
+    return points[order], directions[order], slopes[order]
 
 
 def _ascend_pairs(
-    graph: Graph, points: Tensor, directions: Tensor, norm: str, deadline: float
+    graph: Graph, points: Tensor, directions: Tensor, norm: str, clock: Clock
 ) -> tuple[Tensor, Tensor]:
     """Points and directions after gradient ascent on the quotients of pairs around the points."""
     flat = (-1, *(1,) * (points.dim() - 1))
-    size = _rows(points).norm(dim=1).reshape(flat).clamp(min=1e-3)
+    size = rows(points).norm(dim=1).reshape(flat).clamp(min=1e-3)
     reach = torch.logspace(-2, -0.3, len(points), dtype=torch.float64, device=points.device)
-    unit = directions / _rows(directions).norm(dim=1).reshape(flat).clamp(min=1e-300)
+    unit = directions / rows(directions).norm(dim=1).reshape(flat).clamp(min=1e-300)
     shuffled = reach[torch.arange(len(points)) * 7 % len(points)].reshape(flat)
     x = (points / size).requires_grad_()
     d = (unit * shuffled).requires_grad_()
     rate = 0.3 / points[0].numel() ** 0.5
     optimizer = torch.optim.Adam([x, d], lr=rate)
     for _ in range(ASCENT_STEPS):
-        if time.monotonic() > deadline:
+        if clock.over(ASCENT_END):
             break
         optimizer.zero_grad()
         rise = graph.evaluate(size * (x + d)) - graph.evaluate(size * (x - d))
-        quotient = _vector_norm(rise, norm).reshape(-1) / _vector_norm(d, norm).reshape(-1)
+        quotient = vector_norm(rise, norm).reshape(-1) / vector_norm(d, norm).reshape(-1)
         torch.autograd.backward(-quotient.clamp(min=1e-300).log().sum())
         optimizer.step()
     return (size * x).detach(), d.detach()
@@ -163,68 +202,12 @@ def _moved(
     base, along = points[best], directions[best]
     count = len(base)
     flat = (count, *(1,) * (points.dim() - 1))
-    size = _rows(base).norm(dim=1).reshape(flat).clamp(min=1e-3)
-    unit = along / _rows(along).norm(dim=1).reshape(flat).clamp(min=1e-300)
+    size = rows(base).norm(dim=1).reshape(flat).clamp(min=1e-3)
+    unit = along / rows(along).norm(dim=1).reshape(flat).clamp(min=1e-300)
     noise = torch.randn(base.shape, dtype=torch.float64, generator=generator).to(base.device)
-    noise = noise / _rows(noise).norm(dim=1).reshape(flat)
+    noise = noise / rows(noise).norm(dim=1).reshape(flat)
     lengths = torch.randn(count, 2, dtype=torch.float64, generator=generator).exp() * 0.3
     signs = torch.randint(0, 2, (count, 2), generator=generator) * 2 - 1
     reach = (lengths * signs).to(base.device)
     step = reach[:, :1].reshape(flat) * unit + reach[:, 1:].reshape(flat) * noise
     return base + size * step, along
-
-
-def _slopes(
-    graph: Graph, points: Tensor, directions: Tensor, norm: str, *, steps: int
-) -> tuple[Tensor, Tensor]:
-    """Induced norms of the Jacobians at ``points``, each from below, and the input directions."""
-    pull = torch.func.vjp(graph.evaluate, points)[1]
-    v = directions
-    best = torch.zeros(len(points), dtype=torch.float64, device=points.device)
-    chosen = v
-    for _ in range(steps):
-        v = v / _vector_norm(v, norm).clamp(min=1e-300)
-        image = torch.func.jvp(graph.evaluate, (points,), (v,))[1]
-        size = _vector_norm(image, norm).reshape(-1)
-        size = torch.where(torch.isfinite(size), size, torch.zeros_like(size))
-        better = size > best
-        best = torch.where(better, size, best)
-        chosen = torch.where(better.reshape(-1, *(1,) * (v.dim() - 1)), v, chosen)
-        (gradient,) = pull(_dual(image, norm))
-        v = _dual_input(gradient, norm)
-    return best, chosen
-
-
-def _rows(x: Tensor) -> Tensor:
-    """Samples as rows ``(n, elements)``; those of models of single numbers have no axes."""
-    return x.flatten(1) if x.dim() > 1 else x[:, None]
-
-
-def _vector_norm(x: Tensor, norm: str) -> Tensor:
-    p = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}[norm]
-    size: Tensor = torch.linalg.vector_norm(_rows(x), p, dim=1)
-    return size.reshape(-1, *(1,) * (x.dim() - 1))
-
-
-def _dual(image: Tensor, norm: str) -> Tensor:
-    """A cotangent whose pairing with ``image`` is its norm, up to scale."""
-    if norm == "l2":
-        return image
-    if norm == "l1":
-        return image.sign()
-    flat = _rows(image)
-    peak = flat.abs().argmax(1, keepdim=True)
-    return (
-        torch.zeros_like(flat).scatter_(1, peak, flat.gather(1, peak).sign()).reshape(image.shape)
-    )
-
-
-def _dual_input(gradient: Tensor, norm: str) -> Tensor:
-    """The unit input that pairs best with a gradient."""
-    if norm == "l2":
-        return gradient
-    if norm == "linf":
-        return torch.where(gradient >= 0, 1.0, -1.0).to(gradient)
-    flat = _rows(gradient)
-    peak = flat.abs().argmax(1, keepdim=True)
-    return torch.zeros_like(flat).scatter_(1, peak, 1.0).reshape(gradient.shape)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pytest
@@ -11,12 +13,18 @@ from generators.drawing import Drawing
 from generators.methods import applied
 
 from lipcert.bounds import BoundContext, lower_bound
+from lipcert.bounds.lower import FEWEST, POPULATION
 from lipcert.graph import Graph, Node
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.signals import fold
 from lipcert.spectral import NORMS
 
 ORDERS = {"l1": 1, "l2": 2, "linf": np.inf}
+
+
+def still() -> float:
+    """A clock that stands still: only the rounds limit the search, whatever the machine does."""
+    return 0.0
 
 
 def kinked() -> Graph:
@@ -30,7 +38,7 @@ def kinked() -> Graph:
 @pytest.mark.parametrize("start", [torch.zeros(4, 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), None])
 def test_no_slope_is_taken_on_a_kink(norm: str, start: torch.Tensor | None) -> None:
     found = lower_bound(
-        kinked(), norm=norm, seconds=0.2, starts=None if start is None else start.double()
+        kinked(), norm=norm, rounds=20, now=still, starts=None if start is None else start.double()
     )
     assert 0.49 <= found <= 0.5
 
@@ -40,7 +48,7 @@ def test_linear_map_is_found(norm: str) -> None:
     weight = np.random.default_rng(2).standard_normal((4, 6))
     d = Drawing(6)
     truth = float(np.linalg.norm(weight, ORDERS[norm]))
-    found = lower_bound(d.graph(d.matrix(weight)), norm=norm, seconds=0.5)
+    found = lower_bound(d.graph(d.matrix(weight)), norm=norm, rounds=5, now=still)
     assert 0.99 * truth <= found <= truth
 
 
@@ -52,7 +60,7 @@ def test_never_above_the_bounds(norm: str) -> None:
         h = d.relu(d.matrix(rng.standard_normal((6, 4)), "x", rng.standard_normal(6)))
         y = d.matrix(rng.standard_normal((3, 6)), h)
         graph = d.graph(y)
-        found = lower_bound(graph, norm=norm, seconds=0.05, seed=seed)
+        found = lower_bound(graph, norm=norm, rounds=5, now=still, seed=seed)
         for constants in applied(fold(graph), BoundContext(norm)).values():
             assert 0.0 < found <= constants.value
 
@@ -62,17 +70,106 @@ def test_samples_that_are_single_numbers(norm: str) -> None:
     """A model of an open batch and no other axis."""
     relu = Node("r", "Relu", ACTIVATIONS["Relu"](), ("x",), "y", (1,))
     graph = Graph("m", (relu,), "x", "y", (1,), True, 17)
-    assert 0.99 <= lower_bound(graph, norm=norm, seconds=0.1) <= 1.0
+    assert 0.99 <= lower_bound(graph, norm=norm, rounds=5, now=still) <= 1.0
 
 
 def test_constant_map_has_slope_zero() -> None:
     d = Drawing(3)
-    assert lower_bound(d.graph(d.matrix(np.zeros((2, 3)))), seconds=0.05) == 0.0
+    assert lower_bound(d.graph(d.matrix(np.zeros((2, 3)))), rounds=2, now=still) == 0.0
 
 
 def test_more_starts_than_points_and_repeatable() -> None:
     graph = kinked()
     starts = torch.randn(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    once = lower_bound(graph, seconds=5.0, rounds=2, starts=starts)
-    again = lower_bound(graph, seconds=5.0, rounds=2, starts=starts)
+    once = lower_bound(graph, rounds=2, starts=starts, now=still)
+    again = lower_bound(graph, rounds=2, starts=starts, now=still)
     assert once == again and math.isfinite(once)
+
+
+@dataclass
+class Cost:
+    """A clock that each evaluation moves on: by ``base``, and by ``each`` for every point."""
+
+    base: float
+    each: float
+    first: float = 0.0
+    time: float = 0.0
+    batches: list[int] = field(default_factory=list)
+
+    def now(self) -> float:
+        return self.time
+
+    def pay(self, points: int) -> None:
+        self.time += self.base + self.each * points + (0.0 if self.batches else self.first)
+        self.batches.append(points)
+
+
+def priced(graph: Graph, cost: Cost) -> Graph:
+    """The graph, whose evaluations cost something."""
+
+    class Priced(Graph):
+        def evaluate(self, x: torch.Tensor) -> torch.Tensor:
+            cost.pay(len(x))
+            return super().evaluate(x)
+
+    return Priced(**{entry.name: getattr(graph, entry.name) for entry in fields(graph)})
+
+
+def rectified(sizes: Sequence[int] = (5, 7, 6, 3)) -> tuple[Graph, float]:
+    """A small network, and the product of its layers' norms."""
+    rng = np.random.default_rng(4)
+    d = Drawing(sizes[0])
+    value, product = "x", 1.0
+    for index, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        weight = rng.standard_normal((fan_out, fan_in))
+        value = d.matrix(weight, value, rng.standard_normal(fan_out))
+        value = d.relu(value) if index + 2 < len(sizes) else value
+        product *= float(np.linalg.norm(weight, 2))
+    return d.graph(value), product
+
+
+@pytest.mark.parametrize("each", [1e-5, 1e-3, 0.01, 0.05, 0.3, 1.0, 30.0])
+@pytest.mark.parametrize("base", [0.0, 0.02])
+@pytest.mark.parametrize("starts", [None, torch.ones(9, 5, dtype=torch.float64)])
+def test_the_time_is_kept_whatever_an_evaluation_costs(
+    each: float, base: float, starts: torch.Tensor | None
+) -> None:
+    """Over it goes one step, of one point where points are dear; something is found always."""
+    graph, product = rectified()
+    cost = Cost(base, each)
+    seconds = 2.0
+    found = lower_bound(priced(graph, cost), seconds=seconds, starts=starts, now=cost.now)
+    assert 0.0 < found <= product
+    step = 2 * (base + each * max(cost.batches[-2:]))  # one step evaluates twice at most
+    assert cost.time <= max(seconds, base + each) + step
+    if FEWEST * each > seconds / 4:
+        assert set(cost.batches) == {1}
+    assert cost.batches[0] == 1
+
+
+def test_the_cheapest_step_comes_first_and_is_all_where_the_start_took_the_time() -> None:
+    graph, product = rectified()
+    cost = Cost(0.0, 1e-4, first=60.0)
+    assert 0.0 < lower_bound(priced(graph, cost), seconds=2.0, now=cost.now) <= product
+    assert cost.batches == [1]
+
+
+def test_the_more_time_the_more_points() -> None:
+    graph, _ = rectified()
+    most = []
+    for seconds in (0.01, 1.0, 100.0):
+        cost = Cost(0.0, 1e-3)
+        lower_bound(priced(graph, cost), seconds=seconds, rounds=1, now=cost.now)
+        most.append(max(cost.batches))
+    assert most[0] == 1 and most[1] == FEWEST and most[2] == POPULATION
+
+
+def test_one_point_is_polished_as_long_as_there_is_time() -> None:
+    """Power steps at one point alone come near the norm of a linear map."""
+    weight = np.random.default_rng(2).standard_normal((4, 6))
+    d = Drawing(6)
+    cost = Cost(0.0, 1.0)
+    found = lower_bound(priced(d.graph(d.matrix(weight)), cost), seconds=20.0, now=cost.now)
+    truth = float(np.linalg.norm(weight, 2))
+    assert set(cost.batches) == {1} and len(cost.batches) <= 22
+    assert 0.9 * truth <= found <= truth

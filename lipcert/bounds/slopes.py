@@ -1,0 +1,108 @@
+"""Slopes of a model at points: norms of its Jacobians, each from below, by power steps.
+
+The norm of a Jacobian at a point where the model is differentiable is at most the Lipschitz
+constant.  It comes from a p-norm power method (Higham 1992; l2: power iteration).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipcert.graph import Graph
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds that a search has, from ``started`` on; ``now`` tells the time.
+
+    What is under way on the device is waited for before the time is told.
+    """
+
+    started: float
+    seconds: float
+    now: Callable[[], float]
+    device: torch.device
+
+    def over(self, share: float = 1.0) -> bool:
+        """Whether a share of the time is used up."""
+        return self._time() - self.started > share * self.seconds
+
+    def timed(self, run: Callable[[], object]) -> float:
+        """How long something takes."""
+        before = self._time()
+        run()
+        return self._time() - before
+
+    def _time(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return self.now()
+
+
+def slopes_at(
+    graph: Graph, points: Tensor, directions: Tensor, norm: str, *, steps: int, clock: Clock
+) -> tuple[Tensor, Tensor]:
+    """Induced norms of the Jacobians at ``points``, each from below, and the input directions.
+
+    The first step is always made, no other one where the time is up.
+    """
+    pull = None
+    v = directions
+    best = torch.zeros(len(points), dtype=torch.float64, device=points.device)
+    chosen = v
+    for step in range(steps):
+        v = v / vector_norm(v, norm).clamp(min=1e-300)
+        image = torch.func.jvp(graph.evaluate, (points,), (v,))[1]
+        size = vector_norm(image, norm).reshape(-1)
+        size = torch.where(torch.isfinite(size), size, torch.zeros_like(size))
+        better = size > best
+        best = torch.where(better, size, best)
+        chosen = torch.where(better.reshape(-1, *(1,) * (v.dim() - 1)), v, chosen)
+        if step + 1 == steps or clock.over():
+            break
+        pull = pull or torch.func.vjp(graph.evaluate, points)[1]
+        (gradient,) = pull(_dual(image, norm))
+        v = _dual_input(gradient, norm)
+        if clock.over():
+            break
+    return best, chosen
+
+
+def rows(x: Tensor) -> Tensor:
+    """Samples as rows ``(n, elements)``; those of models of single numbers have no axes."""
+    return x.flatten(1) if x.dim() > 1 else x[:, None]
+
+
+def vector_norm(x: Tensor, norm: str) -> Tensor:
+    """Norms of the samples of ``x``, of the same number of axes."""
+    p = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}[norm]
+    size: Tensor = torch.linalg.vector_norm(rows(x), p, dim=1)
+    return size.reshape(-1, *(1,) * (x.dim() - 1))
+
+
+def _dual(image: Tensor, norm: str) -> Tensor:
+    """A cotangent whose pairing with ``image`` is its norm, up to scale."""
+    if norm == "l2":
+        return image
+    if norm == "l1":
+        return image.sign()
+    flat = rows(image)
+    peak = flat.abs().argmax(1, keepdim=True)
+    return (
+        torch.zeros_like(flat).scatter_(1, peak, flat.gather(1, peak).sign()).reshape(image.shape)
+    )
+
+
+def _dual_input(gradient: Tensor, norm: str) -> Tensor:
+    """The unit input that pairs best with a gradient."""
+    if norm == "l2":
+        return gradient
+    if norm == "linf":
+        return torch.where(gradient >= 0, 1.0, -1.0).to(gradient)
+    flat = rows(gradient)
+    peak = flat.abs().argmax(1, keepdim=True)
+    return torch.zeros_like(flat).scatter_(1, peak, 1.0).reshape(gradient.shape)
