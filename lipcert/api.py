@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 AUTO = ("exact", "autolip", "averaged", "lipsdp")
 """What ``method="auto"`` runs, in order, while time is left; the smallest bound counts."""
+LEFT_FOR_LOWER = 0.1
+"""Share of the time limit for the lower bound where the upper one has used up all of it."""
 
 
 def load(model: Model, *, input_shape: Shape | None = None, output: str | None = None) -> Graph:
@@ -120,7 +122,8 @@ def bound(
     time_limit : seconds after which no optional work is started, and a solver stops with the
         bound it has.
     solver : of LipSDP: "hkm" (structured), or "scs" or "clarabel" through cvxpy.
-    lower_seconds : seconds spent on the lower bound; 0 leaves it out.
+    lower_seconds : seconds spent on the lower bound, as far as the time limit leaves them, but a
+        tenth of it in any case; 0 leaves it out.
     starts : samples from which the search for the lower bound begins.
 
     Returns a bound that may be infinite; its ``obstacle`` then names the node.  Raises what
@@ -144,7 +147,8 @@ def bound(
         progress("lower bound", 0.0)
         points = None if starts is None else torch.from_numpy(np.asarray(starts, dtype=np.float64))
         moved = graph.to(settings.device)
-        lower = lower_bound(moved, norm=norm, seconds=lower_seconds, starts=points)
+        left = max(settings.deadline - time.monotonic(), LEFT_FOR_LOWER * time_limit)
+        lower = lower_bound(moved, norm=norm, seconds=min(lower_seconds, left), starts=points)
     return LipschitzBound(
         value=best.value,
         lower=lower,

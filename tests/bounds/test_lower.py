@@ -12,6 +12,7 @@ import torch
 from generators.drawing import Drawing
 from generators.methods import applied
 
+import lipcert
 from lipcert.bounds import BoundContext, lower_bound
 from lipcert.bounds.lower import FEWEST, POPULATION
 from lipcert.graph import Graph, Node
@@ -173,3 +174,18 @@ def test_one_point_is_polished_as_long_as_there_is_time() -> None:
     truth = float(np.linalg.norm(weight, 2))
     assert set(cost.batches) == {1} and len(cost.batches) <= 22
     assert 0.9 * truth <= found <= truth
+
+
+@pytest.mark.parametrize(("limit", "most"), [(30.0, 2.0), (1.0, 1.0), (1e-9, 1.1e-10)])
+def test_bound_leaves_the_search_what_is_left_of_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: float, most: float
+) -> None:
+    given = []
+
+    def search(graph: Graph, *, seconds: float, **others: object) -> float:
+        given.append(seconds)
+        return 0.0
+
+    monkeypatch.setattr("lipcert.api.lower_bound", search)
+    lipcert.bound(rectified()[0], time_limit=limit)
+    assert 0.0 < given[0] <= most
