@@ -24,7 +24,8 @@ MOST_VALUES = 1 << 23
 """Most float64 numbers of one value of the graph, over the samples evaluated at once."""
 DEVIATION = 1e-3
 """Relative difference from ONNX Runtime beyond which the two cannot be the same model."""
-ROOT_2 = math.sqrt(2.0) * (1.0 + 2.0**-50)
+ROUNDS = 3
+"""How many sizes of perturbations float32 is looked at for."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Judge:
         radii, real, rounding = reach_of(gaps, slopes), None, np.zeros(len(raw))
         if self.float32 is not None:
             real = np.where(agreed & right, radii, 0.0)
-            gaps, radii, rounding = self._rounded(self.float32, raw, gaps, slopes, radii)
+            gaps, radii, rounding = self._rounded(self.float32, raw, decided, gaps, slopes, radii)
         deviation = self._deviation(deployed, outputs, rounding, first)
         return Judged(
             predicted,
@@ -133,22 +134,35 @@ class Judge:
         self,
         float32: Float32,
         raw: np.ndarray,
+        decided: np.ndarray,
         gaps: np.ndarray,
         slopes: np.ndarray,
         radii: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gaps and radii that any float32 evaluation leaves: ``gap ≥ √2(a + b r) + L r``; and a.
+        """Gaps and radii that any float32 evaluation leaves, ``gap ≥ cost + L r``; and how far a
+        logit may be off, 0 where nothing is known.
 
-        Two logits move apart by at most √2 times what they move in l2.
+        The cost is that of the largest perturbation.  Samples of which it takes more than half are
+        tried again with a smaller one.
         """
-        reach = np.minimum(radii, float32.farthest)
-        a, b = float32.bounds(raw, reach)
-        lost = np.isinf(a)[:, None]
-        cost = np.nextafter(np.where(np.isinf(a), 0.0, a) * ROOT_2, np.inf)[:, None]
-        left = np.maximum(np.nextafter(gaps - cost, -np.inf), 0.0)
-        left = np.where(lost, 0.0, np.where(np.isinf(gaps), np.inf, left))
-        steeper = np.nextafter(slopes + np.nextafter(b * ROOT_2, np.inf)[:, None], np.inf)
-        return left, np.minimum(reach_of(left, steeper), reach), a
+        left, found, off = np.zeros_like(gaps), np.zeros_like(radii), np.zeros_like(radii)
+        reach, some = np.minimum(radii, float32.farthest), np.arange(len(radii))
+        for _ in range(ROUNDS):
+            cost, far = float32.bounds(raw[some], reach[some], decided[some])
+            known = np.isfinite(cost)
+            rest = np.nextafter(gaps[some] - np.where(known, cost, 0.0), -np.inf)
+            rest = np.where(known, np.maximum(rest, 0.0), 0.0)
+            radius = np.minimum(reach_of(rest, slopes[some]), reach[some])
+            better = radius >= found[some]
+            left[some[better]], found[some[better]] = rest[better], radius[better]
+            off[some[better]] = np.where(np.isinf(far), 0.0, far)[better]
+            share = divide_down(gaps[some], cost + reach[some, None] * slopes[some]).min(1)
+            again = radius < 0.5 * reach[some]
+            reach[some] *= np.where(known.all(1), 0.5 * share, 2.0**-10)
+            some = some[again]
+            if not len(some):
+                break
+        return left, found, off
 
     def decide(self, outputs: np.ndarray) -> np.ndarray:
         """Classes ``(N,)`` of the deployed model's outputs ``(N, K)``."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from lipcert.certification.normalization import Normalization
 from lipcert.checker.exact import CheckError
-from lipcert.checker.float32 import FARTHEST, Surroundings, rounding
+from lipcert.checker.float32 import FARTHEST, rounding
 from lipcert.checker.importing import network_of
 from lipcert.checker.network import Network
 from lipcert.checker.samples import forward, rows_of
@@ -26,8 +26,8 @@ MOST_VALUES = 1 << 21
 """Most numbers of one value of the model, over the samples looked at together."""
 BATCH = 64
 
-Known = Mapping[str, Mapping[str, float]]
-"""Constants around each value, ``prefix`` and ``suffix``: see :class:`Surroundings`."""
+Known = Mapping[str, float]
+"""Constants ``‖Δvalue‖/‖Δx‖`` of each value, in l2 and real arithmetic."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,12 @@ class Float32:
     Parameters
     ----------
     network : the certified map, from the data's units on, as the checker reads it.
-    known : constants of what precedes and follows each value, in l2.
+    known : constants ``‖Δvalue‖/‖Δx‖`` of each value in real arithmetic.
     stretch : the largest l2 norm of a perturbation of size 1.
     """
 
     network: Network
-    known: Surroundings
+    known: dict[str, float]
     stretch: float
 
     @classmethod
@@ -56,14 +56,18 @@ class Float32:
     ) -> Float32:
         """For perturbations of a norm.  Raises UnsupportedError as :func:`checked_network`."""
         network = checked_network(graph, deployed, normalization)
-        around = Surroundings(dict(known["prefix"]), dict(known["suffix"]))
         size = network.sizes[network.input]
         stretch = mul_up(math.sqrt(size), 1.0 + 2.0**-50) if norm == "linf" else 1.0
-        return cls(network, around, stretch)
+        return cls(network, dict(known), stretch)
 
-    def bounds(self, raw: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(a, b), each ``(N,)``: for every perturbation of size ``r ≤ reach`` float32 logits are
-        within ``a + b·r`` of the real ones, in l2; a is infinite where nothing is known."""
+    def bounds(
+        self, raw: np.ndarray, reach: np.ndarray, best: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How far rounding takes logits, for every perturbation of size up to ``reach (N,)``.
+
+        Bounds ``(N, K)`` of how much closer each logit gets to that of class ``best (N,)``, and
+        ``(N,)`` of how far any logit is off; infinite where nothing is known.
+        """
         flat = raw.reshape(len(raw), -1)
         widest = max(self.network.sizes.values())
         step = max(1, min(BATCH, MOST_VALUES // widest))
@@ -71,14 +75,14 @@ class Float32:
         for start in range(0, len(flat), step):
             chosen = slice(start, start + step)
             far = np.nextafter(reach[chosen] * self.stretch, np.inf)
-            far = np.minimum(far, FARTHEST)
+            far, rows = np.minimum(far, FARTHEST), rows_of(flat[chosen])
             try:
-                parts.append(rounding(self.network, rows_of(flat[chosen]), self.known, far))
+                parts.append(rounding(self.network, rows, self.known, far, best[chosen]))
             except CheckError as error:
                 raise uncovered(str(error)) from error
-        a = np.concatenate([part[0] for part in parts])
-        b = np.concatenate([part[1] for part in parts])
-        return a, np.nextafter(b * self.stretch, np.inf)
+        return np.concatenate([part[0] for part in parts]), np.concatenate(
+            [part[1] for part in parts]
+        )
 
     @property
     def farthest(self) -> float:

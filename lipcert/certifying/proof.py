@@ -26,8 +26,12 @@ from lipcert.checker.proof import Checker
 from lipcert.checker.samples import read_samples
 from lipcert.errors import InputError, UnsupportedError
 from lipcert.proof import network_claims
-from lipcert.proof.following import following_claims
 from lipcert.proof.writing import proof_file, read
+
+ROUNDS = 4
+"""How often radii are made smaller until they are shown as they are told."""
+ROOM = 2.0**-30
+"""Share of what rounding takes that is left for machines that add up in another order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +118,6 @@ def _proved(
     )
     claims, checker = list(own.claims), own.checker
     if found.semantics == "float32":
-        claims += following_claims(network, time_limit, progress)
         checker = Checker(network)  # of every value it knows what the claims in the file prove
         checker.run(claims)
     constant = checker.proved(network.logits)
@@ -143,15 +146,28 @@ def _samples(
     for start in range(0, count, BATCH):
         progress("proof of the samples", start / count)
         chosen = slice(start, min(start + BATCH, count))
-        reach = np.minimum(found.radii[chosen], FARTHEST)
-        best, behind, slope = judged(checker, rows[chosen], found.semantics, reach)
+        best, radius, margin = _settled(checker, rows[chosen], found, chosen)
         agreed = best == found.predictions[chosen]
+        radii[chosen] = np.where(agreed, radius, 0.0)
+        margins[chosen] = np.where(agreed, np.minimum(margin, found.margins[chosen]), 0.0)
+    sha256 = hashlib.sha256(data.read_bytes()).hexdigest()
+    return Samples(sha256, mean, std, found.predictions, margins, radii)
+
+
+def _settled(
+    checker: Checker, samples: np.ndarray, found: Certificates, chosen: slice
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Classes, radii and margins ``(N,)`` that the checker finds when it is told these radii."""
+    reach = np.minimum(found.radii[chosen], FARTHEST)
+    for _ in range(ROUNDS):
+        best, behind, slope = judged(checker, samples, found.semantics, reach, ROOM)
         radius = np.minimum(reach_of(behind, slope), reach)
         for _ in range(8):  # products are rounded upward where they are checked
             short = (mul(radius[:, None], slope) > behind).any(1)
             radius = np.where(short, radius * (1.0 - 2.0**-50), radius)
-        short = (mul(radius[:, None], slope) > behind).any(1)
-        radii[chosen] = np.where(agreed & ~short, radius, 0.0)
-        margins[chosen] = np.where(agreed, np.minimum(behind.min(1), found.margins[chosen]), 0.0)
-    sha256 = hashlib.sha256(data.read_bytes()).hexdigest()
-    return Samples(sha256, mean, std, found.predictions, margins, radii)
+        radius = np.where((mul(radius[:, None], slope) > behind).any(1), 0.0, radius)
+        if found.semantics == "real" or (radius == reach).all():
+            return best, radius, behind.min(1)
+        told, reach = reach, radius
+    shown = reach == told
+    return best, np.where(shown, reach, 0.0), np.where(shown, behind.min(1), 0.0)

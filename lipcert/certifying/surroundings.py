@@ -1,4 +1,4 @@
-"""Constants of a model up to and from every value that float32 rounds, for the checker's formula.
+"""Constants of a model up to every value that float32 rounds, for the checker's formula.
 
 lipcert's own bounds are tighter than what the checker makes of gains alone; they are taken where
 the two speak of the same tensor, and what is between follows.
@@ -14,17 +14,16 @@ from lipcert.bounds.combine import combine
 from lipcert.certification.float32 import Known, uncovered
 from lipcert.checker.exact import mul
 from lipcert.checker.network import Network, Stage, affine_growth
-from lipcert.checker.proof import Checker
 from lipcert.graph import Graph
 from lipcert.head import logits_of
-from lipcert.sensitivities.parts import COSTLY, TIGHTEST, Parts
-from lipcert.signals import SignalForm, ending_at, fold, starting_at
+from lipcert.sensitivities.parts import COSTLY, TIGHTEST
+from lipcert.signals import SignalForm, ending_at, fold
 
 QUICK = tuple(method for method in TIGHTEST if method != COSTLY)
 
 
 def surroundings(graph: Graph, network: Network, context: BoundContext) -> Known:
-    """Proven l2 constants around each of the network's values, as long as the context has time.
+    """Proven l2 constants of each of the network's values, as long as the context has time.
 
     Parameters
     ----------
@@ -37,9 +36,7 @@ def surroundings(graph: Graph, network: Network, context: BoundContext) -> Known
     if names.get(network.logits) != graph.output:
         raise uncovered("its output is not read the same way by the checker", graph.name)
     form = fold(graph)
-    before = _before(graph, form, names, context)
-    after = _after(graph, form, names, context)
-    return {"prefix": _prefixes(network, before), "suffix": _suffixes(network, after)}
+    return _prefixes(network, _before(graph, form, names, context))
 
 
 def counterparts(graph: Graph, network: Network) -> dict[str, str]:
@@ -75,26 +72,7 @@ def _before(
     return found
 
 
-def _after(
-    graph: Graph, form: SignalForm, names: Mapping[str, str], context: BoundContext
-) -> dict[str, float]:
-    """``‖Δlogits‖/‖Δvalue‖`` with all else held fixed, by the network's names."""
-    forms = {}
-    for name, own in reversed(list(names.items())):
-        rest = starting_at(graph, form, own) if own != graph.output else None
-        if rest is not None:
-            forms[name] = rest
-    parts = Parts(forms)
-    for method in QUICK:
-        parts.run(method, context)
-    bends = {stage.node.output for stage in form.stages}
-    for name in forms:
-        if names[name] in bends and parts.work(name, context):
-            parts.solve(name, context, context.settings.deadline)
-    return {name: constant.value for name, constant in parts.smallest(TIGHTEST).items()}
-
-
-def _prefixes(network: Network, found: Mapping[str, float]) -> dict[str, float]:
+def _prefixes(network: Network, found: Mapping[str, float]) -> Known:
     """For every value, by what it is made of where nothing smaller was found."""
     known = {network.input: 1.0}
     for name, maker in network.makers.items():
@@ -105,8 +83,3 @@ def _prefixes(network: Network, found: Mapping[str, float]) -> dict[str, float]:
         )
         known[name] = min(own, found.get(name, math.inf))
     return known
-
-
-def _suffixes(network: Network, found: dict[str, float]) -> dict[str, float]:
-    """For every value, by what reads it where nothing smaller was found."""
-    return Checker(network, claimed=found).suffixes

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import add, mul
+from .exact import mul
 from .file import Proof
-from .float32 import Surroundings, rounding
+from .float32 import rounding
 from .positive import Refuted
 from .proof import Checker
 from .samples import fits, forward, gaps, read_samples, rows_of
 
 BATCH = 64
-ROOT_2 = math.sqrt(2.0) * (1.0 + 2.0**-50)
 
 Array = NDArray[np.float64]
 
 
 def judged(
-    checker: Checker, samples: NDArray[np.generic], semantics: str, reach: Array
+    checker: Checker,
+    samples: NDArray[np.generic],
+    semantics: str,
+    reach: Array,
+    room: float = 0.0,
 ) -> tuple[NDArray[np.int64], Array, Array]:
     """Classes ``(N,)``, gaps ``(N, K)`` rounded downward, and what a radius r costs of each.
 
     A class other than the largest stays behind for every input within ``r ≤ reach`` where
-    ``gap ≥ slope·r``; ``slope (N, K)`` is the constant of the difference of two logits and, for
-    float32, what rounding grows by, its part at the sample being taken off the gap.
+    ``gap ≥ slope·r``; ``slope (N, K)`` is the constant of the difference of two logits.  For
+    float32, what rounding can take anywhere within reach is taken off the gap, and ``room`` times
+    as much again: what others add up in another order is less than 2^-30 of it.
     """
     network = checker.network
     rows = rows_of(samples)
     best, behind = gaps(forward(network, rows)[network.logits])
     slope: Array = checker.pair_constants()[best]
     if semantics == "float32":
-        a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes), reach)
-        cost = mul(a, ROOT_2)[:, None]
+        cost = mul(rounding(network, rows, checker.known, reach, best)[0], 1.0 + room)
         with np.errstate(invalid="ignore"):
             left = np.maximum(np.nextafter(behind - cost, -np.inf), 0.0)
         behind = np.where(np.isinf(cost), 0.0, left)
-        slope = add(slope, mul(b, ROOT_2)[:, None])
     return best, behind, slope
 
 

@@ -4,26 +4,27 @@ For every IEEE-754 float32 evaluation, node by node, in any order of summation, 
 fused multiply-add.  A sum of n products with partial sums of at most P is off by at most
 ``γ_n P + 2u Σ|w||x|``, u = 2^-24, ``γ_n = nu/(1 − nu)``, and by n times the smallest number where
 it underflows (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 4.2); over all
-orders ``P = (Σ|w||x| + |Σwx|)/2``, the sum of the terms of one sign.  Each value's own rounding
-then moves the logits by at most the constant of all that follows it, and not at all where only
-rectifiers read it that are surely off.
+orders ``P = (Σ|w||x| + |Σwx|)/2``, the sum of the terms of one sign.
 
-Bounds are pairs (a, b): ``a + b·r`` for all float32 inputs within r of the sample.
+Each value's own rounding reaches the logits through the maps that follow it, which are nearly
+linear near a sample: where all slopes of a nonlinearity between real and float32 values are in
+``[c − s, c + s]`` it is the factor c, but for s times how far these values are apart.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import CheckError, Rows, Weight, add, lengths, mul, power, root
-from .maps import Dense, Gather, Map, Scale, total
+from .exact import CheckError, Rows, add, mul
+from .floating import LEAST, Array, dot, heights, length, loud, pulled, terms
+from .maps import Gather, Map
 from .network import Affine, Network, Stage
-from .samples import forward
+from .samples import _exponential, forward
 
 UNIT = 2.0**-24
 SMALLEST = 2.0**-148
@@ -39,264 +40,281 @@ CURVE = 2.0**-20
 """What one sigmoid or tanh of a runtime is taken to be off by at most: no standard fixes it."""
 DECIDED = 2.0**-16
 """How far apart two logits must be for a softmax or sigmoid behind them to keep their order."""
-NEAR = 1.0 + 2.0**-40
+RIVALS = 16
+"""How many classes of each sample, the nearest, have rounding followed back from them."""
+CHUNK = 1 << 22
+"""Elements of one value's rows followed back at once."""
 
-Array = NDArray[np.float64]
-Bound = tuple[Array, Array]
+Places = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Near:
+    """A value around samples: each ``(N, elements)`` or ``(N,)``, bounds rounded upward.
+
+    Parameters
+    ----------
+    centre : the value of the samples, but for what ``moved`` has room for.
+    moved : how far from there real arithmetic takes it within reach; ``travel (N,)`` in l2.
+    wrong : how far float32 is from real arithmetic; ``distance (N,)`` in l2.
+    own : the part of it that the making of this value adds to a linear map of what is wrong before.
+    """
+
+    centre: Array
+    moved: Array
+    travel: Array
+    wrong: Array
+    distance: Array
+    own: Array
+
+
+@dataclass
 class Surroundings:
-    """What is known around values: ``prefix`` bounds ``‖Δvalue‖/‖Δx‖``, ``suffix``
-    ``‖Δlogits‖/‖Δvalue‖``."""
+    """What is known of every value within ``reach (N,)`` of samples.
 
+    ``prefix`` bounds ``‖Δvalue‖/‖Δx‖`` in real arithmetic; ``lost (N,)`` tells where a value may
+    overflow; ``back`` takes rows ``(N, R, elements)`` back through a nonlinearity made linear.
+    """
+
+    network: Network
     prefix: dict[str, float]
-    suffix: dict[str, float]
+    reach: Array
+    lost: NDArray[np.bool_]
+    near: dict[str, Near] = field(default_factory=dict)
+    back: dict[str, Callable[[Array], Array]] = field(default_factory=dict)
+
+    def look(self, values: dict[str, Rows]) -> None:
+        """Take in all values of the samples, in the order in which they are made."""
+        for name, rows in values.items():
+            centre = np.ldexp(rows.mantissa.reshape(len(self.reach), -1) * 1.0, rows.exponent)
+            off = add(np.abs(centre) * 2.0**-50, rows.radius[:, None], LEAST)
+            most, zero = mul(self.prefix[name], self.reach), np.zeros_like(centre)
+            maker = self.network.makers.get(name)
+            if isinstance(maker, Affine):
+                found = self._sum(name, maker, add(np.abs(centre), off))
+            elif maker is not None:
+                choose = maker.kind in ("MaxPool", "Sort")
+                found = self._chosen(name, maker) if choose else self._bent(name, maker)
+            else:
+                found = zero + most[:, None], zero, zero[:, 0], zero
+            moved = add(np.minimum(found[0], most[:, None]), off)
+            self.near[name] = Near(centre, moved, add(most, length(off)), *found[1:])
+
+    def _sum(self, name: str, maker: Affine, size: Array) -> tuple[Array, Array, Array, Array]:
+        """How far a sum moves, how far it is wrong, that in l2, and what it adds to that."""
+        carried = [self._carried(source, maps) for source, maps in maker.summands]
+        moved, wrong, most = (np.asarray(add(*(part[k] for part in carried))) for k in range(3))
+        distance = np.minimum(add(*(part[3] for part in carried)), length(wrong))
+        own = np.zeros_like(wrong)
+        if not _is_move(maker):
+            own = self._rounding(name, maker, most, add(size, moved, wrong))
+        return moved, add(wrong, own), add(distance, length(own)), own
+
+    def _carried(self, source: str, maps: tuple[Map, ...]) -> tuple[Array, Array, Array, Array]:
+        """Of one summand: how far it moves, how far it is wrong, sums of its terms' sizes in
+        float32; and how far it is wrong in l2."""
+        near = self.near[source]
+        moved, wrong, size, distance = near.moved, near.wrong, np.abs(near.centre), near.distance
+        for one in maps:
+            parts = loud(one, np.concatenate([moved, wrong, size]))
+            moved, wrong, size = np.split(parts, 3)
+            distance = mul(distance, one.gain)
+        if maps:
+            rows = heights(maps)
+            moved = np.minimum(moved, mul(near.travel[:, None], rows))
+            wrong = np.minimum(wrong, mul(near.distance[:, None], rows))
+        return moved, wrong, add(size, moved, wrong), distance
+
+    def _rounding(self, name: str, maker: Affine, size: Array, result: Array) -> Array:
+        """What a float32 sum is off by, whose terms are of ``size`` together."""
+        count = len(maker.summands) + 4 + maker.operations
+        count += sum(terms(one) + 2 for _, maps in maker.summands for one in maps)
+        if count > MOST_TERMS:
+            raise CheckError(f"the value {name!r} adds up too many products")
+        if maker.computed_loudness is not None:
+            size = add(size, maker.computed_loudness)
+        elif maker.bias is not None:
+            bias = np.ldexp(np.abs(maker.bias.mantissa.reshape(1, -1) * 1.0), maker.bias.exponent)
+            size = add(size, mul(bias, 1.0 + 2.0**-50), maker.bias.radius)
+        gamma = mul(count * UNIT, 1.0 / (1.0 - count * UNIT), 1.0 + 2.0**-40)
+        if not maker.operations:
+            self._limit(size)
+            half = mul(0.5, gamma, add(size, result))
+            return np.asarray(add(half, mul(8.0 * UNIT, size), mul(count, SMALLEST)))
+        for source, _ in maker.summands:  # factors of one operation are below 2^40, summands 2^60
+            self._limit(add(mul(self._size(source), 2.0**42), 2.0**102))
+        self._limit(add(mul(size, 2.0**42), 2.0**102))
+        return np.asarray(add(mul(gamma, size), mul(count, GROWN)))
+
+    def _size(self, name: str) -> Array:
+        near = self.near[name]
+        return np.asarray(add(np.abs(near.centre), near.moved, near.wrong))
+
+    def _limit(self, size: Array) -> None:
+        self.lost |= ~(size < LARGEST).all(1)
+
+    def _bent(self, name: str, maker: Stage) -> tuple[Array, Array, Array, Array]:
+        """The same of a nonlinearity that acts element by element."""
+        near, own = self.near[maker.source], np.zeros_like(self.near[maker.source].wrong)
+        reach = add(near.moved, near.wrong)
+        least, most = _slopes(maker, -add(-near.centre, reach), add(near.centre, reach))
+        factor = (least + most) * 0.5
+        spread = np.maximum(add(most, -factor), add(factor, -least))
+        steep = np.maximum(np.abs(least), np.abs(most))
+        self.back[name] = partial(_times, factor)
+        if maker.kind in ("Sigmoid", "Tanh"):
+            own = own + CURVE
+        elif maker.kind == "LeakyRelu":
+            size = self._size(maker.source)
+            own = add(mul(2.0 * UNIT, abs(maker.parameters[0]), size), SMALLEST)
+            self._limit(mul(size, maker.constant))
+        wrong = mul(steep, near.wrong)
+        distance = np.minimum(mul(maker.constant, near.distance), length(wrong))
+        left = add(own, mul(spread, near.wrong))
+        return mul(steep, near.moved), add(wrong, own), add(distance, length(own)), left
+
+    def _chosen(self, name: str, maker: Stage) -> tuple[Array, Array, Array, Array]:
+        """The same of maxima: the sample's largest element, unless others can be larger."""
+        near, windows = self.near[maker.source], maker.windows
+        sign = np.ones((1, 1))
+        if windows is None:  # Sort: the larger ones of two halves, and then the smaller ones
+            pairs = np.arange(near.centre.shape[1]).reshape(2, -1).T
+            windows = np.concatenate([pairs, pairs])
+            sign = np.repeat([1.0, -1.0], len(pairs))[:, None]
+        place = np.maximum(windows, 0)
+        read = np.where(windows >= 0, sign * near.centre[:, place], -np.inf)
+        reach = add(near.moved, near.wrong)[:, place]
+        low = -add(-read, reach).min(-1, keepdims=True)
+        able = (windows >= 0) & (add(read, reach) >= low)
+        winner = place[np.arange(len(place)), read.argmax(-1)]
+        self.back[name] = partial(_scattered, winner, near.centre.shape[1])
+        moved, wrong = (
+            np.where(able, part[:, place], 0.0).max(-1) for part in (near.moved, near.wrong)
+        )
+        apart = add(wrong, np.take_along_axis(near.wrong, winner, 1))
+        distance = np.minimum(mul(maker.constant, near.distance), length(wrong))
+        return moved, wrong, distance, np.where(able.sum(-1) == 1, 0.0, apart)
+
+    def followed(self, rows: Array) -> Array:
+        """Bounds ``(N, R)`` of what rounding does to sums ``rows (N, R, logits)`` of logits.
+
+        The rows of each value are what those of later values, taken back through linear maps, give;
+        what float64 loses on the way costs as much as its length times what is wrong.
+        """
+        network, found = self.network, np.zeros(rows.shape[:2])
+        held = {network.logits: (rows, found)}
+        for name in reversed(list(self.near)):
+            if name not in held or name == network.input:
+                continue
+            here, off = held.pop(name)
+            near = self.near[name]
+            off = mul(off, near.distance[:, None])
+            found = add(found, dot(np.abs(here), near.own[:, None]), off)
+            for source, part, lost in self._before(name, here):
+                if source in held:
+                    part = held[source][0] + part
+                    lost = add(held[source][1], lost, mul(2.0**-52, length(part)))
+                held[source] = part, lost
+        return found
+
+    def _before(self, name: str, rows: Array) -> list[tuple[str, Array, Array]]:
+        """Rows of what a value is made of, and how far in l2 float64 took them from the truth."""
+        maker, found = self.network.makers[name], []
+        if isinstance(maker, Stage):
+            lost = mul((rows.shape[-1] + 8) * 2.0**-51, maker.constant, length(rows))
+            return [(maker.source, self.back[name](rows), lost)]
+        for source, maps in maker.summands:
+            part, lost = rows.reshape(-1, rows.shape[-1]), np.zeros(rows.shape[:2]).reshape(-1)
+            for one in reversed(maps):
+                part, lost = pulled(one, part, lost)
+            found.append((source, part.reshape(*rows.shape[:2], -1), lost.reshape(rows.shape[:2])))
+        return found
 
 
-@dataclass(frozen=True)
-class Own:
-    """What computing one value adds: ``each`` ``(N, elements)`` of each element, with (a, b) of
-    all together beside it; ``size`` bounds the partial sums."""
+def rounding(
+    network: Network, x: Rows, prefix: dict[str, float], reach: Array, best: Places
+) -> tuple[Array, Array]:
+    """How far float32 takes the logits of samples from real arithmetic, rounded upward.
 
-    bound: Bound
-    each: Array | None = None
-    size: Bound | None = None
+    Parameters
+    ----------
+    x : samples; ``reach (N,)`` how far perturbations go; ``best (N,)`` the samples' classes.
+    prefix : bounds of ``‖Δvalue‖/‖Δx‖`` in real arithmetic, of every value up to the logits.
 
-    def norm(self, live: NDArray[np.bool_] | None) -> Bound:
-        """Bounds in l2, of the live elements ``(N, elements)`` alone."""
-        if self.each is None:
-            return self.bound
-        counted = self.each if live is None else np.where(live, self.each, 0.0)
-        with np.errstate(under="ignore"):
-            return add(self.bound[0], _length(counted)), self.bound[1]
-
-
-def rounding(network: Network, x: Rows, known: Surroundings, reach: Array) -> Bound:
-    """Bounds (a, b), each ``(N,)``, of the l2 distance of float32 logits from the real ones.
-
-    They hold for perturbations up to ``reach (N,)``; a is infinite where a value may overflow, and
-    beyond FARTHEST.  Raises CheckError where the model computes one of its constants.
+    Returns bounds ``(N, K)`` of how much closer each logit gets to that of the class, or one logit
+    to zero, and bounds ``(N,)`` of how far any logit is off; infinite where a value may overflow,
+    and beyond FARTHEST.  Raises CheckError where the model computes one of its constants.
     """
     if network.computed:
         raise CheckError(f"the constant {network.computed!r} is computed in the model")
-    zero = np.zeros(len(x.mantissa))
-    values = forward(network, x)
-    errors: dict[str, Bound] = {network.input: (zero, zero)}
-    owns: dict[str, Own] = {}
     lost = ~(reach <= FARTHEST)
-    reach = np.where(lost, FARTHEST, reach)
-    for name, maker in network.makers.items():
-        carried = _sum((zero, zero), *_carried(maker, errors))
-        own = _own(network, name, maker, values, errors, carried, known)
-        if own.size is not None:
-            lost |= ~(add(own.size[0], mul(own.size[1], reach)) < LARGEST)
-        owns[name], errors[name] = own, _sum(own.norm(None), carried)
-        if name == network.logits:
-            break
-    lives = _live(network, values, errors, known, reach)
-    found: Bound = (zero + DECIDED, zero) if network.output != network.logits else (zero, zero)
-    for name, own in owns.items():
-        part = known.suffix[name]
-        if part:
-            a, b = own.norm(lives.get(name))
-            found = _sum(found, (mul(part, a), mul(part, b)))
-    lost |= ~np.isfinite(found[0] + found[1])
-    return np.where(lost, np.inf, found[0]), np.where(lost, 0.0, found[1])
+    around = Surroundings(network, prefix, np.where(lost, FARTHEST, reach), lost)
+    with np.errstate(all="ignore"):
+        around.look(forward(network, x))
+        cost = _closer(around, best)
+    if network.output != network.logits:
+        cost = add(cost, DECIDED)
+    lost = around.lost | ~np.isfinite(cost).all(1)
+    off = around.near[network.logits].wrong.max(1)
+    return np.where(lost[:, None], np.inf, cost), np.where(lost, np.inf, off)
 
 
-def _live(
-    network: Network,
-    values: dict[str, Rows],
-    errors: dict[str, Bound],
-    known: Surroundings,
-    reach: Array,
-) -> dict[str, NDArray[np.bool_]]:
-    """The elements ``(N, elements)`` of values that logits may depend on within reach.
-
-    A rectifier hides what is surely below zero, whatever rounding did to it.
-    """
-    count = len(reach)
-    found = {name: np.zeros((count, size), dtype=bool) for name, size in network.sizes.items()}
-    found[network.logits][:] = True
-    for name in reversed(list(network.makers)):
-        maker, live = network.makers[name], found[name]
-        if name not in values:  # behind the logits
-            continue
-        if isinstance(maker, Stage):
-            if maker.slopes is None:
-                found[maker.source][:] = True
-            elif maker.kind == "Relu":
-                rows = values[maker.source]
-                a, b = _around(maker.source, errors, known)
-                off = add(rows.radius, a, mul(b, reach))[:, None]
-                v = np.ldexp(rows.mantissa.reshape(count, -1).astype(np.float64), rows.exponent)
-                found[maker.source] |= live & ~(add(v, np.abs(v) * 2.0**-50, off) < 0.0)
-            else:
-                found[maker.source] |= live
-            continue
-        for source, maps in maker.summands:
-            part = live
-            for one in reversed(maps):
-                part = _pulled(one, part)
-            found[source] |= part
-    return found
+def _closer(around: Surroundings, best: Places) -> Array:
+    """How much closer logits get ``(N, K)``."""
+    near, each = around.near[around.network.logits], np.arange(len(best))
+    if near.wrong.shape[1] == 1:
+        return np.asarray(np.fmin(near.wrong, around.followed(np.ones((len(best), 1, 1)))))
+    cost: Array = add(near.wrong, near.wrong[each, best][:, None])
+    ahead = near.centre[each, best][:, None] - near.centre
+    ahead[each, best] = np.inf
+    rivals = np.argsort(ahead, 1)[:, : min(RIVALS, len(ahead[0]) - 1)]
+    step = max(1, CHUNK // (len(best) * max(around.network.sizes.values())))
+    for some in (rivals[:, start : start + step] for start in range(0, rivals.shape[1], step)):
+        rows = np.zeros((*some.shape, len(ahead[0])))
+        rows[each, :, best] = 1.0
+        np.put_along_axis(rows, some[..., None], -1.0, 2)
+        found = np.fmin(np.take_along_axis(cost, some, 1), around.followed(rows))
+        np.put_along_axis(cost, some, found, 1)
+    return cost
 
 
-def _pulled(one: Map, live: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The elements that live ones are made of."""
-    if isinstance(one, Scale):
-        return live
-    if isinstance(one, Gather):
-        found = np.zeros((len(live), one.in_size), dtype=bool)
-        order, starts = one.runs
-        if len(order):
-            found[:, one.index[order[starts]]] = np.logical_or.reduceat(live[:, order], starts, 1)
-        return found
-    inner = one.weight.mantissa.shape[1]
-    size = one.lead * inner if isinstance(one, Dense) else one.in_channels * math.prod(one.spatial)
-    return np.ones((len(live), size), dtype=bool)
+def _times(factor: Array, rows: Array) -> Array:
+    return np.asarray(rows * factor[:, None])
 
 
-def _sum(*bounds: Bound) -> Bound:
-    return add(*(a for a, _ in bounds)), add(*(b for _, b in bounds))
+def _scattered(winner: Places, size: int, rows: Array) -> Array:
+    """Rows of ``x`` from those of ``y_o = x[winner_o]``."""
+    starts = np.arange(0, rows.shape[0] * rows.shape[1] * size, size).reshape(*rows.shape[:2], 1)
+    places = (starts + winner[:, None]).reshape(-1)
+    found = np.zeros(starts.size * size)
+    np.add.at(found, places, rows.reshape(-1))
+    return found.reshape(*rows.shape[:2], size)
 
 
-def _length(each: Array) -> Array:
-    """l2 norms over the last axis, with what float64 loses of a sum of squares."""
-    slack = 1.0 + (each.shape[-1] + 8) * 2.0**-51
-    found: Array = add(mul(np.sqrt(np.square(each).sum(-1)), slack), 2.0**-480)
-    return found
+def _slopes(maker: Stage, low: Array, high: Array) -> tuple[Array, Array]:
+    """Least and largest slopes of an elementwise nonlinearity between two numbers."""
+    if maker.kind in ("Sigmoid", "Tanh"):
+        near_zero = np.maximum(np.maximum(low, -high), 0.0)
+        far = np.maximum(-low, high)
+        scale = 1.0 if maker.kind == "Sigmoid" else 2.0
+        least, most = (scale * scale * _bell(scale * at) for at in (far, near_zero))
+        return np.maximum(least - 2.0**-40, 0.0), np.minimum(most + 2.0**-40, maker.constant)
+    below = maker.parameters[0] if maker.parameters else {"Relu": 0.0, "Abs": -1.0}[maker.kind]
+    under, over = np.where(high <= 0.0, below, 1.0), np.where(low >= 0.0, 1.0, below)
+    return np.minimum(under, over), np.maximum(under, over)
 
 
-def _carried(maker: Affine | Stage, errors: dict[str, Bound]) -> list[Bound]:
-    found = []
-    summands = ((maker.source, ()),) if isinstance(maker, Stage) else maker.summands
-    for source, maps in summands:
-        gain = maker.constant if isinstance(maker, Stage) else 1.0
-        for one in maps:
-            gain = float(mul(gain, one.gain))
-        a, b = errors[source]
-        found.append((mul(gain, a), mul(gain, b)))
-    return found
-
-
-def _own(
-    network: Network,
-    name: str,
-    maker: Affine | Stage,
-    values: dict[str, Rows],
-    errors: dict[str, Bound],
-    carried: Bound,
-    known: Surroundings,
-) -> Own:
-    """What computing one value adds of its own."""
-    zero = np.zeros(len(values[network.input].mantissa))
-    if isinstance(maker, Stage):
-        size = math.sqrt(network.sizes[name]) * NEAR
-        if maker.kind in ("Sigmoid", "Tanh"):
-            return Own((zero + mul(size, CURVE), zero))
-        if maker.kind != "LeakyRelu":
-            return Own((zero, zero))
-        a, b = _reach(values[maker.source], maker.source, errors, known)
-        factor = mul(2.0 * UNIT, abs(maker.parameters[0]))
-        largest = mul(maker.constant, a), mul(maker.constant, b)
-        return Own((add(mul(factor, a), mul(size, SMALLEST)), mul(factor, b)), None, largest)
-    if _is_move(maker):
-        return Own((zero, zero))
-    terms = len(maker.summands) + 4 + maker.operations
-    around: list[Bound] = []
-    parts: list[Rows] = []
-    for source, maps in maker.summands:
-        rows = values[source]
-        part = Rows(np.abs(rows.mantissa), rows.exponent, rows.radius)
-        gain = 1.0
-        for one in maps:
-            terms += _terms(one)
-            larger = absolute(one)
-            part = larger.push(part)
-            gain = float(mul(gain, larger.gain))
-        parts.append(part.reshaped(-1))
-        a, b = _around(source, errors, known)
-        around.append((mul(gain, a), mul(gain, b)))
-    loud, vague = _elements(total(parts))
-    heard = zero
-    if maker.computed_loudness is not None:
-        heard = zero + maker.computed_loudness
-    elif maker.bias is not None:
-        bias = Rows(maker.bias.mantissa.reshape(1, -1), maker.bias.exponent, zero[:1])
-        loud, heard = add(loud, _elements(bias)[0]), zero + maker.bias.radius
-    # all products and summands, in l2: at the sample, and what moves them
-    rest = _sum((vague, zero), (heard, zero), *around)
-    if terms > MOST_TERMS:
-        raise CheckError(f"the value {name!r} adds up too many products")
-    gamma = mul(terms * UNIT, 1.0 / (1.0 - terms * UNIT), NEAR)
-    least = GROWN if maker.operations else SMALLEST
-    under = mul(terms, least, root(float(network.sizes[name])))
-    whole = _sum((_length(loud), zero), rest)
-    if maker.operations:  # the factors of one operation are below 2^40, its summands below 2^60
-        reached = [_reach(values[source], source, errors, known) for source, _ in maker.summands]
-        a, b = _sum(whole, *reached)
-        largest = add(mul(a, 2.0**42), 2.0**102), mul(b, 2.0**42)
-        return Own((add(mul(gamma, whole[0]), under), mul(gamma, whole[1])), None, largest)
-    near, off = _elements(values[name])
-    moved = _sum(rest, (off, zero), carried, (zero, zero + known.prefix[name]))
-    each = add(mul(0.5, gamma, add(loud, near)), mul(8.0 * UNIT, loud))
-    half, few = mul(0.5, gamma), 8.0 * UNIT
-    aside = (
-        add(mul(half, moved[0]), mul(few, rest[0]), under),
-        add(mul(half, moved[1]), mul(few, rest[1])),
-    )
-    return Own(aside, each, whole)
-
-
-def _elements(rows: Rows) -> tuple[Array, Array]:
-    """Absolute values ``(N, elements)`` rounded upward, and the radius ``(N,)`` left out."""
-    flat = np.abs(rows.mantissa.reshape(len(rows.mantissa), -1).astype(np.float64))
-    with np.errstate(over="ignore"):
-        return mul(flat, power(rows.exponent)), rows.radius
+def _bell(u: Array) -> Array:
+    """The slope ``e^-u/(1 + e^-u)^2`` of the sigmoid at u ≥ 0, within 2^-45."""
+    e = _exponential(u)
+    return np.asarray(e / np.square(1.0 + e))
 
 
 def _is_move(maker: Affine) -> bool:
-    maps = [one for _, chain in maker.summands for one in chain]
-    alone = len(maker.summands) == 1 or _apart(maker)
-    return alone and maker.bias is None and all(isinstance(one, Gather) for one in maps)
-
-
-def _apart(maker: Affine) -> bool:
-    chains = [chain for _, chain in maker.summands]
-    if any(len(chain) != 1 or not isinstance(chain[0], Gather) for chain in chains):
+    """Whether a sum only puts elements of values somewhere, and rounds none."""
+    chains = [maps for _, maps in maker.summands]
+    if maker.bias is not None or not all(isinstance(one, Gather) for m in chains for one in m):
         return False
-    written = [chain[0].index >= 0 for chain in chains if isinstance(chain[0], Gather)]
-    return bool((np.sum(written, axis=0) <= 1).all())
-
-
-def _around(source: str, errors: dict[str, Bound], known: Surroundings) -> Bound:
-    """How far a float32 value can be from that of the sample in real arithmetic."""
-    a, b = errors[source]
-    return a, add(b, known.prefix[source])
-
-
-def _reach(rows: Rows, source: str, errors: dict[str, Bound], known: Surroundings) -> Bound:
-    a, b = _around(source, errors, known)
-    return add(lengths(rows.mantissa, rows.exponent), rows.radius, a), b
-
-
-def _terms(one: Map) -> int:
-    """Roundings on the way to one element of the result, its inputs exact."""
-    if isinstance(one, Gather):
-        return 0
-    if isinstance(one, Scale):
-        return 2
-    if isinstance(one, Dense):
-        return int(one.weight.mantissa.shape[1]) + 2
-    return math.prod(one.weight.mantissa.shape[1:]) + 2
-
-
-@cache
-def absolute(one: Map) -> Map:
-    """The map with the absolute values of its coefficients."""
-    if isinstance(one, Gather):
-        return one
-    own = one.weight
-    return replace(one, weight=Weight(np.abs(own.mantissa), own.exponent, own.radius))
+    written = [maps[0].index >= 0 for maps in chains if maps and isinstance(maps[0], Gather)]
+    alone = len(written) == len(chains) and all(len(maps) == 1 for maps in chains)
+    return len(chains) == 1 or (alone and bool((np.sum(written, axis=0) <= 1).all()))

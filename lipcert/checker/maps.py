@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -65,14 +66,14 @@ class Gather:
             radius = add(radius, lost)
         return Rows(self.summed(rows.mantissa >> extra), exponent, radius)
 
-    def taken(self, x: Integers) -> Integers:
+    def taken(self, x: NDArray[Any]) -> NDArray[Any]:
         """``(n, out)`` from ``(n, in)``."""
         return np.take(np.pad(x, ((0, 0), (0, 1))), self.index, 1)  # −1 is the zero behind
 
-    def summed(self, y: Integers) -> Integers:
+    def summed(self, y: NDArray[Any]) -> NDArray[Any]:
         """``(n, in)`` from ``(n, out)``, sums of up to ``most`` numbers."""
         order, starts = self.runs
-        total = np.zeros((len(y), self.in_size), dtype=np.int64)
+        total = np.zeros((len(y), self.in_size), dtype=y.dtype)
         if len(order):
             total[:, self.index[order[starts]]] = np.add.reduceat(y[:, order], starts, 1)
         return total

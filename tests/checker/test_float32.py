@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipcert.checker.float32 import Surroundings, rounding
+from lipcert.checker.float32 import rounding
 from lipcert.checker.importing import network_of
 from lipcert.checker.proof import Checker
 from lipcert.checker.samples import forward, rows_of
@@ -46,15 +46,22 @@ def test_any_order_of_summation_is_covered(seed, scale, tmp_path):
     rows = rows_of(x)
     logits = forward(network, rows)[network.logits]
     true = np.ldexp(logits.mantissa[0].astype(float), logits.exponent)
-    a, b = rounding(network, rows, Surroundings(checker.known, checker.suffixes), np.zeros(1))
-    assert b[0] > 0.0
+    best = np.array([true.argmax()])
+    cost, off = rounding(network, rows, checker.known, np.zeros(1), best)
+    farther, _ = rounding(network, rows, checker.known, np.ones(1), best)
+    assert (farther > cost).all()
     w1, b1, w2, b2 = (p.detach().numpy() for p in module.parameters())
     worst = 0.0
     for order in (np.arange(60), np.argsort(x[0] * w1[0]), np.argsort(-np.abs(x[0] * w1[0]))):
         hidden = np.maximum(dense32(w1, b1, x[0], order), 0)
         out = dense32(w2, b2, hidden, np.argsort(hidden))
-        worst = max(worst, float(np.linalg.norm(out - true)))
-    assert 0.0 < worst <= a[0] + float(logits.radius[0])
+        wrong = out - true
+        slack = 2.0 * float(logits.radius[0])
+        assert (np.abs(wrong) <= off[0] + slack).all()
+        closer = np.abs(wrong - wrong[best])
+        assert (closer <= cost[0] + slack).all()
+        worst = max(worst, float((closer / cost[0]).max()))
+    assert worst > 1e-3
 
 
 def test_bias_that_swallows_bits_is_told(tmp_path):
@@ -68,6 +75,73 @@ def test_bias_that_swallows_bits_is_told(tmp_path):
     checker = Checker(network)
     checker.run([])
     rows = rows_of(np.array([[1.0]]))
-    a, _ = rounding(network, rows, Surroundings(checker.known, checker.suffixes), np.zeros(1))
-    assert a[0] > 1.0
+    cost, off = rounding(network, rows, checker.known, np.zeros(1), np.zeros(1, dtype=int))
+    assert cost[0, 0] > 1.0 and off[0] > 1.0
     assert module(torch.ones(1, 1)).item() == 0.0
+
+
+def bounds_of(network, x, reach):
+    """Bounds for samples, by gains alone."""
+    checker = Checker(network)
+    checker.run([])
+    rows = rows_of(x)
+    best = forward(network, rows)[network.logits].mantissa.argmax(1)
+    return rounding(network, rows, checker.known, reach, best)[0], best
+
+
+def test_what_is_surely_off_costs_nothing(tmp_path):
+    """A hidden neuron with huge terms counts once a perturbation may switch it on."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(20, 2), nn.ReLU(), nn.Linear(2, 2))
+    with torch.no_grad():
+        module[0].weight[0] *= 1e4
+        module[0].bias[0] = -1e6
+    network = exported(module, (20,), tmp_path / "m.onnx")
+    x = np.random.default_rng(0).normal(size=(1, 20)).astype(np.float32)
+    size = float(module[0].weight[0].norm())
+    small, large = (bounds_of(network, x, np.array([r * 1e6 / size]))[0].max() for r in (0.5, 1.5))
+    assert small < 1e-3
+    assert large > 1e-2
+
+
+def test_classes_beyond_the_nearest_have_a_bound(tmp_path):
+    """More classes than are followed one by one: the others have one that is no smaller."""
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(12, 9), nn.Tanh(), nn.Linear(9, 40))
+    network = exported(module, (12,), tmp_path / "m.onnx")
+    x = np.random.default_rng(1).normal(size=(3, 12)).astype(np.float32)
+    reach = np.full(3, 1e-3)
+    cost, best = bounds_of(network, x, reach)
+    logits = forward(network, rows_of(x))[network.logits].mantissa
+    order = np.argsort(-logits, 1)
+    assert (order[:, 0] == best).all()
+    near, far = (
+        np.take_along_axis(cost, order[:, part], 1) for part in (slice(1, 17), slice(17, 40))
+    )
+    assert np.isfinite(cost).all() and (near > 0.0).all()
+    assert near.mean() < far.mean()
+
+
+def test_overflow_and_far_samples_have_no_bound(tmp_path):
+    module = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2))
+    with torch.no_grad():
+        module[0].weight.fill_(2.0**100)
+        module[2].weight.fill_(2.0**20)
+    network = exported(module, (1,), tmp_path / "m.onnx")
+    x = np.array([[1.0], [2.0**10], [1.0], [1.0]])
+    cost, _ = bounds_of(network, x, np.array([0.5, 0.5, 2.0**41, np.nan]))
+    assert np.isfinite(cost[0]).all()
+    assert np.isinf(cost[1:]).all()
+
+
+def test_one_sample_has_the_bound_that_it_has_among_others(tmp_path):
+    torch.manual_seed(2)
+    module = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    module.append(nn.Linear(27, 4))
+    network = exported(module, (1, 6, 6), tmp_path / "m.onnx")
+    x = np.random.default_rng(2).normal(size=(5, 1, 6, 6)).astype(np.float32)
+    reach = np.array([0.0, 1e-6, 1e-3, 0.1, 10.0])
+    together, _ = bounds_of(network, x, reach)
+    for k in range(5):
+        alone, _ = bounds_of(network, x[k : k + 1], reach[k : k + 1])
+        assert np.allclose(alone[0], together[k], rtol=1e-9)
