@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from lipcert.bounds.torus.head import (
 from lipcert.bounds.torus.part import TorusPart, torus_block
 from lipcert.bounds.torus.reduction import MOST_ENTRY, GroupedEntry, grouped_entry, with_entry
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
+from lipcert.conic.torus_start import central_start
 from lipcert.errors import SolverError
 from lipcert.operators import Shape
 from lipcert.signals import SignalForm
@@ -70,6 +72,9 @@ def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
     Raises SolverError where no strictly feasible start is found.
     """
     builder = _Builder(chain, context)
+    central = central_start(builder.families, builder.used)
+    if central is not None:
+        return ChainProblem(builder.families, central)
     margins = [m / (chain.stages + 1) for m in (0.05, 0.2, 1.0, 4.0)] + [1.0, 4.0, 16.0]
     for margin in margins:
         start = builder.start(1.0 + margin)
@@ -102,7 +107,7 @@ class _Builder:
         found = BoundContext(settings=self.context.settings)
         for part, family in zip(self.chain.parts, self.families, strict=False):
             tables = [stage.terms for stage in part.form.stages]
-            reads = [row.reads for row in family.rows]
+            reads = stage_reads(family)
             if self.chain.head is None:  # what ends in a coupling reads its last signal as it is
                 tables, reads = [*tables, part.form.output_terms], [*reads, family.output]
             for terms, readings in zip(tables, reads, strict=False):
@@ -223,6 +228,17 @@ class _Builder:
             value = own.entry if name == "entry" else own.multipliers[int(stage) - 1]
             values += [value] * count
         return torch.tensor(values, dtype=torch.float64, device=self.device)
+
+
+def stage_reads(family: FourierBlock) -> list[Mapping[int, Reading]]:
+    """What each stage reads: of windows, every input of each."""
+    found: list[Mapping[int, Reading]] = []
+    for row in family.rows if family.output else family.rows[:-1]:
+        if row.group is not None:
+            found.append(row.reads)
+        else:
+            found[-1] = row.reads
+    return found
 
 
 def largest_singular_estimate(matrices: Tensor) -> float:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lipcert.bounds.torus.part import TorusPart, centre_and_square
+from lipcert.bounds.torus.part import TorusPart
+from lipcert.bounds.torus.readings import product
+from lipcert.bounds.torus.slopes import centre_and_square
 from lipcert.conic.fourier import FourierBlock, Reading, Row
 from lipcert.nonlinear.base import Slopes
 from lipcert.operators import (
@@ -22,10 +24,9 @@ from lipcert.operators import (
     identity,
 )
 from lipcert.operators.composed import factors_of
-from lipcert.rounding import UNIT_ROUNDOFF, add_up, mul_up
+from lipcert.rounding import UNIT_ROUNDOFF
 from lipcert.signals import SignalForm, Stage, Terms
 from lipcert.spectral.explicit import explicit_matrix
-from lipcert.spectral.tensors import frobenius_up
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,7 @@ def channel_sums(part: TorusPart, signal: int, device: torch.device) -> Reading:
 
 def times(left: Tensor, left_error: float, right: Reading) -> Reading:
     """A real matrix times a reading."""
-    product = left.to(right.matrix.dtype) @ right.matrix
-    size = float(frobenius_up(left[None])), float(frobenius_up(right.matrix).max())
-    rounding = 16.0 * (left.shape[1] + 4) * UNIT_ROUNDOFF
-    error = add_up(
-        mul_up(size[0], size[1], rounding),
-        mul_up(add_up(size[0], left_error), right.error),
-        mul_up(left_error, size[1]),
-    )
-    return Reading(product, error)
+    return product(Reading(left[None], left_error), right)
 
 
 def is_dense(form: SignalForm) -> bool:

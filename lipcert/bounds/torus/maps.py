@@ -17,7 +17,6 @@ from lipcert.operators import (
     LinearOperator,
     Reshape,
     Shape,
-    Sum,
     is_identity,
 )
 from lipcert.operators.base import Norms
@@ -59,16 +58,61 @@ class ImageMap:
             return 0.0
         return mul_up(self.convolution.error.l2, self.extension)
 
+    @property
+    def stays_inside(self) -> bool:
+        """Whether outputs inside their window read nothing outside that of the input.
 
-def image_maps(operator: LinearOperator) -> list[ImageMap] | None:
-    """The summands of an operator between images ``(1, C, *spatial)``; None where it is not one."""
-    if isinstance(operator, Sum):
-        parts = [image_maps(part) for part in operator.summands]
-        if any(part is None for part in parts):
-            return None
-        return [single for part in parts if part is not None for single in part]
-    found = _image_map(operator)
-    return None if found is None else [found]
+        A convolution: no zeros are read.  An adjoint: position f reads every m that has a tap t
+        with ``s·m + d·t − p = f``; m ≥ n writes from ``s·n − p`` on, m ≤ −1 up to
+        ``k − 1 − s − p``.
+        """
+        if self.convolution is None or self.period is not None:
+            return True  # circular padding is met on a torus that is the image itself
+        if self.adjoint:
+            return all(
+                s * own - p >= fine and reach <= s + p
+                for s, own, p, fine, reach in _axes(self.convolution)
+            )
+        return all(
+            p == 0 and s * (out - 1) + reach <= n for s, out, p, n, reach in _axes(self.convolution)
+        )
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether outputs outside their window are 0 for an input that is 0 outside its own.
+
+        A convolution: windows do not overlap, so that none that begins beyond ``s·out ≥ n`` reads
+        the input, nor wraps around.  An adjoint: nothing that is written is cut off.
+        """
+        if self.convolution is None:
+            return True
+        if self.period is not None:
+            return False
+        if self.adjoint:
+            return all(
+                p == 0 and s * (own - 1) + reach <= fine
+                for s, own, p, fine, reach in _axes(self.convolution)
+            )
+        return all(
+            p == 0 and reach <= s and s * out >= n
+            for s, out, p, n, reach in _axes(self.convolution)
+        )
+
+
+def _axes(convolution: Convolution) -> list[tuple[int, int, int, int, int]]:
+    """By axis: stride, output side, leading pad, input side, side of the dilated kernel."""
+    return [
+        (s, out, p, n, (k - 1) * d + 1)
+        for s, out, p, n, k, d in zip(
+            convolution.stride,
+            convolution.out_spatial,
+            convolution.pads_begin,
+            convolution.spatial,
+            convolution.kernel,
+            convolution.dilation,
+            strict=True,
+        )
+    ]
 
 
 def is_image(shape: Shape) -> bool:
@@ -76,7 +120,8 @@ def is_image(shape: Shape) -> bool:
     return 3 <= len(shape) <= 5 and shape[0] == 1 and min(shape) > 0
 
 
-def _image_map(operator: LinearOperator) -> ImageMap | None:
+def image_map(operator: LinearOperator) -> ImageMap | None:
+    """An operator between images ``(1, C, *spatial)`` as one map; None where it is not one."""
     if not is_image(operator.in_shape) or not is_image(operator.out_shape):
         return None
     if is_identity(operator):
@@ -84,14 +129,39 @@ def _image_map(operator: LinearOperator) -> ImageMap | None:
     if isinstance(operator, Convolution) and operator.lead == 1:
         return ImageMap(operator)
     if isinstance(operator, Adjoint):
-        inner = _image_map(operator.operator)
+        inner = image_map(operator.operator)
         plain = inner is not None and inner.period is None and not inner.adjoint
         return ImageMap(inner.convolution, adjoint=True) if plain and inner else None
     if isinstance(operator, Diagonal):
         return _scaling(operator)
     if isinstance(operator, Composed):
         return _circular(operator) or _pooling(operator)
-    return None
+    return _selection(operator) if isinstance(operator, Indexing) else None
+
+
+def _selection(operator: Indexing) -> ImageMap | None:
+    """Channels taken, rearranged, or put beside one another: a 1×1 convolution by 0 and 1."""
+    (_, channels, *spatial), count = operator.in_shape, operator.out_shape[1]
+    if operator.out_shape[2:] != tuple(spatial) or max(channels, count) > MOST_CHANNELS:
+        return None
+    index = operator.index.reshape(count, -1).cpu()
+    places = math.prod(spatial)
+    chosen = torch.where(index[:, 0] >= 0, index[:, 0] // places, -1)
+    expected = chosen[:, None] * places + torch.arange(places)
+    if not torch.equal(index, torch.where(chosen[:, None] >= 0, expected, -1)):
+        return None
+    weight = (chosen[:, None] == torch.arange(channels)).double()
+    ones, zeros = tuple(1 for _ in spatial), tuple(0 for _ in spatial)
+    return ImageMap(
+        Convolution(
+            weight.reshape(count, channels, *ones),
+            tuple(spatial),
+            stride=ones,
+            dilation=ones,
+            pads_begin=zeros,
+            pads_end=zeros,
+        )
+    )
 
 
 def _scaling(operator: Diagonal) -> ImageMap | None:

@@ -12,6 +12,7 @@ from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import Constants
 from lipcert.bounds.torus.chain import Chain, chain_problem
+from lipcert.bounds.torus.fusing import fused, unfused
 from lipcert.bounds.torus.head import without_rearranged_input
 from lipcert.bounds.torus.signals import between
 from lipcert.bounds.torus.split import Segment, segments_of
@@ -41,7 +42,7 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
 
     Raises SolverError where a chain has no start or no proof.
     """
-    form = without_rearranged_input(form)
+    form = fused(without_rearranged_input(form))
     segments = segments_of(form, context)
     if not any(segment.gains for segment in segments):
         return None
@@ -60,7 +61,7 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
 
 def _other(form: SignalForm, segment: Segment, context: BoundContext, tail: Tail) -> TorusBound:
     """A segment that is not convolutional, by its own constant."""
-    own = between(form, segment.start, segment.stop)
+    own = unfused(between(form, segment.start, segment.stop))
     last = segment.stop is None
     constants = tail(own, context) if last and segment.start else averaged_bound(own, context)
     names = [stage.node.name for stage in own.stages]

@@ -12,23 +12,31 @@ everywhere on the torus, multipliers may be the same at all positions, and the i
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lipcert.bounds.torus.geometry import Geometry, geometry_of
-from lipcert.bounds.torus.maps import ImageMap, image_maps, is_image
-from lipcert.conic.fourier import FourierBlock, Reading, Row
+from lipcert.bounds.torus.images import Images, images_of
+from lipcert.bounds.torus.maps import ImageMap
+from lipcert.bounds.torus.readings import Readings
+from lipcert.bounds.torus.slopes import channel_slopes, widened
+from lipcert.bounds.torus.windows import Windowed, taps
+from lipcert.conic.fourier import FourierBlock, Row
 from lipcert.nonlinear.activations import Activation
-from lipcert.nonlinear.base import Slopes
 from lipcert.operators import Shape
-from lipcert.rounding import UNIT_ROUNDOFF, add_up
-from lipcert.signals import SignalForm, Stage
-from lipcert.spectral.polyphase import polyphase_blocks
+from lipcert.signals import SignalForm
 
-SMALLEST_HALF_WIDTH = 1e-5
-"""Least half-width of a slope interval, in units of its centre: a wider one is sound too."""
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """A stage of windows with its inequality: c and ν by channel."""
+
+    windowed: Windowed
+    centre: Tensor
+    below: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +46,14 @@ class TorusPart:
     Parameters
     ----------
     form : the stretch as a model, slopes widened where an image is cut off.
-    reads : the maps into each stage, and into the output under the number beyond the last.
+    images : its images and the maps between them.
+    selections : by stage of windows, its inequality.
     geometry : where its images live.
     """
 
     form: SignalForm
-    reads: dict[int, dict[int, list[ImageMap]]]
+    images: Images
+    selections: Mapping[int, Selection]
     geometry: Geometry
 
     @property
@@ -53,12 +63,19 @@ class TorusPart:
 
     def size(self, signal: int) -> int:
         """Coordinates of a signal: channels times phases."""
-        return _shape(self.form, signal)[1] * self.geometry.count(signal)
+        return self.images.shapes[signal][1] * self.geometry.count(signal)
 
     @property
     def side(self) -> int:
         """Side of each block."""
         return sum(self.size(signal) for signal in range(self.last))
+
+    @property
+    def rows(self) -> int:
+        """Rows that multipliers belong to: two for each neuron, one for each input of a window."""
+        taps_of = {k: own.windowed.most for k, own in self.selections.items()}
+        stages = (self.size(k) * (1 + taps_of.get(k, 1)) for k in range(1, self.last))
+        return self.size(0) + sum(stages)
 
     def labels(self, signal: int, common: Shape) -> Tensor:
         """Which (channel, phase modulo ``common``) each coordinate of a signal belongs to."""
@@ -66,78 +83,35 @@ class TorusPart:
         folded = torch.zeros(1, dtype=torch.int64)
         for q, g in zip(phases, common, strict=True):
             folded = (folded[:, None] * g + torch.arange(q) % g).reshape(-1)
-        channels = torch.arange(_shape(self.form, signal)[1])
+        channels = torch.arange(self.images.shapes[signal][1])
         return (channels[:, None] * math.prod(common) + folded).reshape(-1)
 
 
 def torus_part(form: SignalForm) -> TorusPart | None:
     """The part of a form whose stages and output are images; None where something is not."""
-    if not is_image(form.input_shape) or not is_image(form.output_shape):
+    images = images_of(form)
+    if images is None:
         return None
-    reads: dict[int, dict[int, list[ImageMap]]] = {}
-    for stage in form.stages:
-        if not is_image(stage.shape) or stage.input_shapes != (stage.shape,):
+    for stage in images.form.stages:
+        if not isinstance(stage.nonlinearity, Windowed) and channel_slopes(stage) is None:
             return None
-        if channel_slopes(stage) is None:
-            return None
-    tables = [*(stage.terms for stage in form.stages), form.output_terms]
-    for number, terms in enumerate(tables, start=1):
-        maps = {j: image_maps(operator) for j, operator in terms.items()}
-        if not maps or any(found is None for found in maps.values()):
-            return None
-        reads[number] = {j: found for j, found in maps.items() if found is not None}
-    windows = {k: _shape(form, k)[2:] for k in range(len(form.stages) + 2)}
+    windows = {number: shape[2:] for number, shape in images.shapes.items()}
     if len({len(window) for window in windows.values()}) > 1:
         return None
-    geometry = geometry_of(reads, windows)
+    geometry = geometry_of(images.reads, windows)
     if geometry is None:
         return None
-    stages = tuple(
-        stage if geometry.fills(number) else widened(stage)
-        for number, stage in enumerate(form.stages, start=1)
-    )
-    return TorusPart(replace(form, stages=stages), reads, geometry)
-
-
-def _shape(form: SignalForm, signal: int) -> Shape:
-    if signal == 0:
-        return form.input_shape
-    if signal > len(form.stages):
-        return form.output_shape
-    return form.stages[signal - 1].shape
-
-
-def widened(stage: Stage) -> Stage:
-    """The stage with slope intervals that hold 0: those of its activation, masked by 0 or 1."""
-    slopes, own = stage.nonlinearity.slopes, stage.nonlinearity
-    assert slopes is not None
-    alpha, beta = (torch.as_tensor(end, dtype=torch.float64) for end in (slopes.alpha, slopes.beta))
-    masked = Activation(own.name, own.evaluate, alpha.clamp(max=0.0), beta.clamp(min=0.0))
-    return replace(stage, nonlinearity=masked)
-
-
-def channel_slopes(stage: Stage) -> tuple[Tensor, Tensor] | None:
-    """Centre and squared half-width of each channel's slopes; None where positions differ."""
-    slopes = stage.nonlinearity.slopes
-    if slopes is None:
-        return None
-    ends = []
-    for value in (slopes.alpha, slopes.beta):
-        full = torch.as_tensor(value, dtype=torch.float64).expand(stage.shape)[0].flatten(1)
-        if not bool(torch.isfinite(full).all()) or not bool((full == full[:, :1]).all()):
-            return None
-        ends.append(full[:, 0].clone())
-    return centre_and_square(Slopes(ends[0], ends[1]))
-
-
-def centre_and_square(slopes: Slopes) -> tuple[Tensor, Tensor]:
-    """Centres c and upper bounds of the squares r² of half-widths, elementwise."""
-    centre = torch.as_tensor(slopes.centre, dtype=torch.float64)
-    width = torch.as_tensor(slopes.half_width, dtype=torch.float64)
-    width = torch.maximum(width, SMALLEST_HALF_WIDTH * centre.abs() + 1e-300)
-    exact = (width * 2.0 == (width * 2.0).round()) & (width < 1e7)  # their squares are exact
-    above = torch.nextafter(width.square(), torch.full_like(width, math.inf))
-    return centre, torch.where(exact, width.square(), above)
+    stages, selections = [], {}
+    for number, stage in enumerate(images.form.stages, start=1):
+        own, masked = stage.nonlinearity, not geometry.fills(number)
+        if isinstance(own, Windowed):
+            selections[number] = Selection(own, *own.centre_and_below(masked=masked))
+            slopes = own.as_slopes(masked=masked)
+            steep = Activation(own.name, own.evaluate, slopes.alpha, slopes.beta)
+            stage = replace(stage, nonlinearity=steep)
+        stages.append(widened(stage) if masked and number not in selections else stage)
+    form = replace(images.form, stages=tuple(stages))
+    return TorusPart(form, images, selections, geometry)
 
 
 def torus_block(
@@ -151,17 +125,14 @@ def torus_block(
     own : of each coordinate of every stage.
     exits : of each coordinate of the output; None where the output's square is what is bounded.
     """
-    geometry = part.geometry
-    rows = []
-    for number, (stage, index) in enumerate(zip(part.form.stages, own, strict=True), start=1):
-        slopes = channel_slopes(stage)
-        assert slopes is not None
-        centre, below = (
-            value.repeat_interleave(geometry.count(number)).to(device) for value in slopes
-        )
-        reads = _reads(part, number, device)
-        rows.append(Row(number, reads, centre, below, index))
-    output = _reads(part, part.last, device)
+    readings = Readings(part.images, part.geometry, device)
+    rows: list[Row] = []
+    for number, index in enumerate(own, start=1):
+        if number in part.selections:
+            rows += _window_rows(part, number, index, readings)
+        else:
+            rows.append(_stage_row(part, number, index, readings))
+    output = readings.of(part.last)
     if exits is not None:
         zero = torch.zeros(len(exits), dtype=torch.float64, device=device)
         rows.append(Row(None, output, zero, zero + 1.0, exits))
@@ -170,35 +141,22 @@ def torus_block(
     return FourierBlock(sizes, heads, tuple(rows), output)
 
 
-def _reads(part: TorusPart, number: int, device: torch.device) -> dict[int, Reading]:
-    found = {}
-    for source, maps in part.reads[number].items():
-        total: Tensor | None = None
-        errors = [0.0]
-        for single in maps:
-            matrix, error = _fourier(single, part, source, number, device)
-            errors.append(error)
-            if total is not None:
-                size = float(matrix.abs().square().sum((1, 2)).max().sqrt())
-                size += float(total.abs().square().sum((1, 2)).max().sqrt())
-                errors.append(size * 4.0 * UNIT_ROUNDOFF)
-                matrix = total + matrix
-            total = matrix
-        assert total is not None
-        found[source] = Reading(total, add_up(*errors))
-    return found
+def _stage_row(part: TorusPart, number: int, index: Tensor, readings: Readings) -> Row:
+    slopes = channel_slopes(part.form.stages[number - 1])
+    assert slopes is not None
+    count, device = part.geometry.count(number), readings.device
+    centre, below = (value.repeat_interleave(count).to(device) for value in slopes)
+    return Row(number, readings.of(number), centre, below, index)
 
 
-def _fourier(
-    single: ImageMap, part: TorusPart, source: int, number: int, device: torch.device
-) -> tuple[Tensor, float]:
-    geometry = part.geometry
-    if single.convolution is None:
-        unit = torch.eye(part.size(source), dtype=torch.complex128, device=device)
-        return unit.expand(geometry.frequencies, -1, -1), 0.0
-    coarse_side = source if single.adjoint else number
-    family = polyphase_blocks(
-        single.convolution.to(device), geometry.phases[coarse_side], geometry.coarse, single.shift
-    )
-    matrix = family.blocks.mH if single.adjoint else family.blocks
-    return matrix, add_up(family.error, single.error)
+def _window_rows(part: TorusPart, number: int, index: Tensor, readings: Readings) -> list[Row]:
+    """``λ [(dz − c Σ_i w_i dv_i)² − ν Σ_i dv_i²]``: a row for dz, and one for each tap."""
+    selection, device = part.selections[number], readings.device
+    count, most = part.geometry.count(number), selection.windowed.most
+    centre = selection.centre.repeat_interleave(count).to(device)
+    own = Row(number, readings.of(number), centre, torch.zeros_like(centre), index)
+    each = ImageMap(taps(selection.windowed.window))
+    reads = readings.through(number, {part.images.before[number]: [each]})
+    below = selection.below.repeat_interleave(most * count).to(device)
+    of_tap = index.reshape(-1, 1, count).expand(-1, most, -1).reshape(-1)
+    return [own, Row(None, reads, torch.zeros_like(below), below, of_tap)]

@@ -97,7 +97,8 @@ def _longest(
             if ended is not None and torus_part(between(form, start, ended)) is None:
                 break
             continue
-        if _work(part.side, min(part.geometry.frequencies, FIRST), complex_factor=4.0) > budget:
+        side = (part.side * (part.side / 2.0 + part.rows / 4.0) ** 2) ** (1.0 / 3.0)
+        if _work(side, min(part.geometry.frequencies, FIRST), complex_factor=4.0) > budget:
             break
         best = stop, part
     return best
@@ -132,9 +133,9 @@ def _next_start(form: SignalForm, edges: list[int | None], place: int, budget: f
     return place
 
 
-def _work(side: int, blocks: int, *, complex_factor: float) -> float:
+def _work(side: float, blocks: int, *, complex_factor: float) -> float:
     """Operations of a solution."""
-    return ITERATIONS * MATRIX_PRODUCTS * 2.0 * complex_factor * blocks * float(side) ** 3
+    return ITERATIONS * MATRIX_PRODUCTS * 2.0 * complex_factor * blocks * side**3
 
 
 def _budget(context: BoundContext) -> float:
