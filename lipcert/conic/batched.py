@@ -115,23 +115,12 @@ class Member:
 
     def longest_dual(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far S can go."""
-        half = self.half
-
-        def apply(v: Tensor) -> Tensor:
-            return half @ self._sparse_times(move.S, half.mH @ v)
-
-        return _longest(apply, self.X, steps)
+        return _longest(self.half @ self._sparse_times(move.S, self.half.mH), steps)
 
     def longest_primal(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far X can go."""
-        lower = self.lower
-
-        def apply(v: Tensor) -> Tensor:
-            w = torch.linalg.solve_triangular(lower.mH, v, upper=True)
-            image: Tensor = torch.linalg.solve_triangular(lower, move.X @ w, upper=False)
-            return image
-
-        return _longest(apply, self.X, steps)
+        half = torch.linalg.solve_triangular(self.lower, move.X, upper=False)
+        return _longest(torch.linalg.solve_triangular(self.lower, half.mH, upper=False), steps)
 
     def primal_at(self, move: Move, step: float) -> tuple[Tensor, Tensor] | None:
         """X after a step and its factor; None where it is not positive definite."""
@@ -145,29 +134,29 @@ class Member:
         return factor if bool(factor.good.all()) else None
 
 
-def _longest(apply, like: Tensor, most: int) -> float:  # type: ignore[no-untyped-def]
-    """``−1/λ_min`` over a batch of Hermitian operators, by Lanczos: an estimate, to be tried."""
-    batch, side = like.shape[:2]
+def _longest(matrices: Tensor, most: int) -> float:
+    """``−1/λ_min`` over a batch of Hermitian matrices, by Lanczos: an estimate, to be tried."""
+    batch, side = matrices.shape[:2]
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(1, side, 1, dtype=torch.float64, generator=generator)
-    v = v.to(like.device, like.dtype)
+    v = v.to(matrices.device, matrices.dtype)
     v = (v / v.norm()).expand(batch, -1, -1)
     steps = min(most, side)
-    basis: list[Tensor] = []
+    basis = matrices.new_empty(batch, side, steps)
     alphas, betas = [], []
-    for _ in range(steps):
-        basis.append(v)
-        w = apply(v)
+    for step in range(steps):
+        basis[:, :, step : step + 1] = v
+        w = matrices @ v
         alphas.append((v.conj() * w).real.sum((-2, -1)))
-        Q = torch.cat(basis, dim=2)
+        Q = basis[:, :, : step + 1]
         w = w - Q @ (Q.mH @ w)
         w = w - Q @ (Q.mH @ w)
         beta = w.norm(dim=1, keepdim=True).real
         betas.append(beta[:, 0, 0])
         v = w / beta.clamp(min=1e-300)
-    inner = torch.stack(betas[:-1], 1) if steps > 1 else like.real.new_zeros(batch, 0)
     tridiagonal = torch.diag_embed(torch.stack(alphas, 1))
     if steps > 1:
+        inner = torch.stack(betas[:-1], 1)
         tridiagonal = tridiagonal + torch.diag_embed(inner, 1) + torch.diag_embed(inner, -1)
     if not bool(torch.isfinite(tridiagonal).all()):
         return 0.0

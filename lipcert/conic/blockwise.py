@@ -96,6 +96,30 @@ def cholesky(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...]) -
     return BlockFactor(lower, inverse, sizes, good)
 
 
+def are_definite(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...]) -> Tensor:
+    """Which matrices of a batch are positive definite, up to rounding: ``(B,)``."""
+    groups = len(sizes)
+    work: Blocks = dict(matrix)
+    good = torch.ones_like(matrix[0, 0][:, 0, 0].real, dtype=torch.bool)
+    for j in range(groups):
+        factor, info = torch.linalg.cholesky_ex(work.pop((j, j)))
+        fine = (info == 0) & torch.isfinite(factor.diagonal(dim1=-2, dim2=-1).real).all(-1)
+        if not bool(fine.all()):
+            unit = torch.eye(sizes[j], dtype=factor.dtype, device=factor.device)
+            factor = torch.where(fine[:, None, None], factor, unit)
+        good &= fine
+        below = [i for i in range(j + 1, groups) if (i, j) in work]
+        half = {
+            i: torch.linalg.solve_triangular(factor, work.pop((i, j)).mH, upper=False)
+            for i in below
+        }
+        for place, i in enumerate(below):
+            for k in below[: place + 1]:
+                fill = half[i].mH @ half[k]
+                work[i, k] = work[i, k] - fill if (i, k) in work else -fill
+    return good
+
+
 def are_proven_above(
     matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...], floor: float
 ) -> Tensor:

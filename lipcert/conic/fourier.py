@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lipcert.conic.blockwise import Blocks, cholesky
+from lipcert.conic.blockwise import Blocks, are_definite
 from lipcert.rounding import add_up, mul_up
 from lipcert.spectral.tensors import frobenius_up, gamma_of_product
 
@@ -98,12 +98,13 @@ class FourierBlock:
     def matrices(self, y: Tensor) -> Blocks:
         """``P_ω(y)`` by blocks, the lower half."""
         found = self.linear_part(y)
-        for place, part in self._output_gram.items():
+        for place, part in self.output_gram.items():
             found[place] = found[place] - part if place in found else -part
         return found
 
     @cached_property
-    def _output_gram(self) -> Blocks:
+    def output_gram(self) -> Blocks:
+        """``CᴴC`` by blocks, the lower half."""
         return {
             (g, h): left.matrix.mH @ right.matrix
             for g, left in self.output.items()
@@ -139,18 +140,23 @@ class FourierBlock:
     def times_rows(self, Y: Tensor) -> Tensor:
         """``F Y``: the entry's rows of ``(B, D, n)``, then ``e − c a`` and ``a`` of every stage."""
         starts, sizes = self.starts, self.sizes
-        parts = [Y[:, : sizes[0]]]
+        found = Y.new_empty(Y.shape[0], len(self.places), Y.shape[2])
+        found[:, : sizes[0]] = Y[:, : sizes[0]]
+        place = sizes[0]
         for row in self.rows:
+            height = len(row.index)
             a = sum(
                 reading.matrix @ Y[:, starts[g] : starts[g] + sizes[g]]
                 for g, reading in row.reads.items()
             )
             assert isinstance(a, Tensor)
             if row.group is not None:
-                start = starts[row.group]
-                parts.append(Y[:, start : start + sizes[row.group]] - row.centre[:, None] * a)
-            parts.append(a)
-        return torch.cat(parts, dim=1)
+                own = slice(starts[row.group], starts[row.group] + sizes[row.group])
+                torch.sub(Y[:, own], row.centre[:, None] * a, out=found[:, place : place + height])
+                place += height
+            found[:, place : place + height] = a
+            place += height
+        return found
 
     def entry_trace(self, Y: Tensor, multiplier: int) -> Tensor:
         """Trace of Y over the coordinates of the entry that a multiplier belongs to."""
@@ -246,7 +252,7 @@ def chunks(family: FourierBlock) -> list[FourierBlock]:
 def holding(family: FourierBlock, y: Tensor) -> Tensor:
     """Which blocks of a family are positive definite at y, up to rounding: ``(B,)``."""
     parts = chunks(family)
-    return torch.cat([cholesky(part.matrices(y), part.sizes).good for part in parts])
+    return torch.cat([are_definite(part.matrices(y), part.sizes) for part in parts])
 
 
 def _scaled_sizes(

@@ -18,14 +18,15 @@ from torch import Tensor
 
 from lipcert.conic.batched import LANCZOS_STEPS, Member, Move
 from lipcert.conic.blockwise import cholesky
+from lipcert.conic.cliques import CliqueFactor
 from lipcert.conic.fourier import FourierBlock, holding
 
 MOST_ITERATIONS = 100
-FIRST = 32
+FIRST = 3
 """Frequencies of a family in the working set from the beginning."""
 MOST_AT_ONCE = 24
 """Frequencies of a family that join at once."""
-TABLE_ELEMENTS = 1 << 20
+TABLE_ELEMENTS = 1 << 22
 """Complex elements of the tables of one member."""
 HALFWAY = 0.3
 """Relative gap down to which an iterate is kept as one well inside."""
@@ -180,10 +181,10 @@ class _Run:
         residual = float((of_X - self.b).abs() @ self.y)
         duality = self.mu * self.order
         self.lower = float(self.y[0]) - duality - 4.0 * residual
-        factor = _Factor(H)
+        factor = CliqueFactor([torch.arange(count, device=H.device)], [(H + H.T) / 2.0])
         if not factor.succeeded:
             return False
-        dy = factor.solve(-self.b)
+        dy = factor.solve(-self.b[:, None])[:, 0]
         moves = [member.direction(dy, 0.0, None) for member in self.members]
         dual, primal = self._longest(dy, moves, LANCZOS_STEPS // 2)
         dual, primal = min(1.0, 0.95 * dual), min(1.0, 0.95 * primal)
@@ -197,7 +198,7 @@ class _Run:
         right = target * of_Z - self.b
         for member, part in zip(self.members, second, strict=True):
             right -= member.values_of(part, count)
-        dy = factor.solve(right)
+        dy = factor.solve(right[:, None])[:, 0]
         moves = [
             member.direction(dy, target, part)
             for member, part in zip(self.members, second, strict=True)
@@ -245,32 +246,48 @@ class _Run:
 
     def _move_dual(self, dy: Tensor, step: float) -> float:
         """As far as all frequencies allow; those outside that shorten the step join."""
-        violated: list[Tensor] | None = None
+        binding: list[Tensor] | None = None
         while step > SHORTEST_STEP:
             y = self.y + step * dy
             if bool((y > 0.0).all()):
                 factors = [member.dual_at(y) for member in self.members]
                 if all(factor is not None for factor in factors):
-                    bad = [~holding(family, y) for family in self.families]
-                    if not any(bool(part.any()) for part in bad):
+                    violated = self._violated(y, binding)
+                    if violated is None:
                         for member, factor in zip(self.members, factors, strict=True):
                             assert factor is not None
                             member.factor = factor
                         self.y = y
                         break
-                    violated = bad
+                    binding = violated
             step *= 0.8
         else:
             step = 0.0
-        if violated is not None:
-            self._widen(violated)
+        if binding is not None:
+            self._widen(binding)
         return step
+
+    def _violated(self, y: Tensor, first: list[Tensor] | None) -> list[Tensor] | None:
+        """The frequencies of each family that forbid y, those of ``first`` before all others."""
+        for chosen in ([first] if first else []) + [None]:
+            found = []
+            for place, family in enumerate(self.families):
+                if chosen is None:
+                    found.append((~holding(family, y)).nonzero()[:, 0])
+                elif len(chosen[place]):
+                    bad = ~holding(family.select(chosen[place]), y)
+                    found.append(chosen[place][bad])
+                else:
+                    found.append(chosen[place])
+            if any(len(part) for part in found):
+                return found
+        return None
 
     def _widen(self, violated: list[Tensor]) -> None:
         for place, (family, looked, bad) in enumerate(
             zip(self.families, self.looked, violated, strict=True)
         ):
-            joining = (bad & ~looked).nonzero()[:, 0]
+            joining = bad[~looked[bad]]
             if len(joining) > MOST_AT_ONCE:
                 places = torch.linspace(0, len(joining) - 1, MOST_AT_ONCE).round().long()
                 joining = joining[places]
@@ -280,28 +297,6 @@ class _Run:
             block = family.select(joining)
             inverse, _ = cholesky(block.matrices(self.y), block.sizes).full_inverse()
             self._join(place, joining, self.mu * inverse)
-
-
-class _Factor:
-    """The Schur complement factored, its diagonal raised by a little where rounding asks for it."""
-
-    def __init__(self, H: Tensor) -> None:
-        H = (H + H.T) / 2.0
-        self.scale = H.diagonal().clamp(min=1e-300).rsqrt()
-        unit = H * self.scale[:, None] * self.scale
-        self.succeeded = False
-        for raised in (0.0, 1e-14, 1e-12, 1e-10, 1e-8):
-            shifted = unit.clone()
-            shifted.diagonal().add_(raised)
-            self.factor, info = torch.linalg.cholesky_ex(shifted)
-            if int(info) == 0 and bool(torch.isfinite(self.factor.diagonal()).all()):
-                self.succeeded = True
-                return
-
-    def solve(self, right: Tensor) -> Tensor:
-        """``H⁻¹ right``."""
-        scaled = (right * self.scale)[:, None]
-        return torch.cholesky_solve(scaled, self.factor)[:, 0] * self.scale
 
 
 def _most(block: FourierBlock) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,10 +61,16 @@ class Chain:
 
 @dataclass(frozen=True, eq=False)
 class ChainProblem:
-    """The families of a chain, and strictly feasible multipliers; y_0 is to be minimised."""
+    """The families of a chain, and strictly feasible multipliers; y_0 is to be minimised.
+
+    Parameters
+    ----------
+    seconds : that a look at all blocks took.
+    """
 
     families: list[FourierBlock]
     start: Tensor
+    seconds: float = 0.0
 
 
 def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
@@ -79,8 +86,9 @@ def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
     for margin in margins:
         start = builder.start(1.0 + margin)
         fine = bool(torch.isfinite(start).all()) and bool((start > 0.0).all())
+        began = time.monotonic()
         if fine and all(bool(holding(family, start).all()) for family in builder.families):
-            return ChainProblem(builder.families, start)
+            return ChainProblem(builder.families, start, time.monotonic() - began)
     raise SolverError(
         "lipsdp",
         "finds no strictly feasible multipliers to start from: the weights span too many orders",
