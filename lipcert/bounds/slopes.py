@@ -64,12 +64,27 @@ def slopes_at(
         chosen = torch.where(better.reshape(-1, *(1,) * (v.dim() - 1)), v, chosen)
         if step + 1 == steps or clock.over():
             break
-        pull = pull or torch.func.vjp(graph.evaluate, points)[1]
-        (gradient,) = pull(_dual(image, norm))
-        v = _dual_input(gradient, norm)
+        pull = pull or _pullback(graph, points)
+        v = _dual_input(pull(_dual(image, norm)), norm)
         if clock.over():
             break
     return best, chosen
+
+
+def _pullback(graph: Graph, points: Tensor) -> Callable[[Tensor], Tensor]:
+    """From cotangents of the outputs to gradients at ``points``.
+
+    ``torch.func.vjp`` does the same, after a second or two for importing a compiler.
+    """
+    here = points.detach().requires_grad_()
+    outputs = graph.evaluate(here)
+
+    def pull(cotangent: Tensor) -> Tensor:
+        if not outputs.requires_grad:  # they do not depend on the input
+            return torch.zeros_like(points)
+        return torch.autograd.grad(outputs, here, cotangent, retain_graph=True)[0]
+
+    return pull
 
 
 def rows(x: Tensor) -> Tensor:
