@@ -105,9 +105,9 @@ class Surroundings:
         carried = [self._carried(source, maps) for source, maps in maker.summands]
         moved, wrong, most = (np.asarray(add(*(part[k] for part in carried))) for k in range(3))
         distance = np.minimum(add(*(part[3] for part in carried)), length(wrong))
-        own = np.zeros_like(wrong)
-        if not _is_move(maker):
-            own = self._rounding(name, maker, most, add(size, moved, wrong))
+        if _is_move(maker):
+            return moved, wrong, distance, np.zeros_like(wrong)
+        own = self._rounding(name, maker, most, add(size, moved, wrong))
         return moved, add(wrong, own), add(distance, length(own)), own
 
     def _carried(self, source: str, maps: tuple[Map, ...]) -> tuple[Array, Array, Array, Array]:
@@ -204,12 +204,12 @@ class Surroundings:
         network, found = self.network, np.zeros(rows.shape[:2])
         held = {network.logits: (rows, found)}
         for name in reversed(list(self.near)):
-            if name not in held or name == network.input:
+            if name not in held:
                 continue
             here, off = held.pop(name)
             near = self.near[name]
             off = mul(off, near.distance[:, None])
-            found = add(found, dot(np.abs(here), near.own[:, None]), off)
+            found = add(found, dot(np.abs(here), near.own), off)
             for source, part, lost in self._before(name, here):
                 if source in held:
                     part = held[source][0] + part
@@ -224,6 +224,8 @@ class Surroundings:
             lost = mul((rows.shape[-1] + 8) * 2.0**-51, maker.constant, length(rows))
             return [(maker.source, self.back[name](rows), lost)]
         for source, maps in maker.summands:
+            if not self.near[source].wrong.any():  # the input, and elements of it
+                continue
             part, lost = rows.reshape(-1, rows.shape[-1]), np.zeros(rows.shape[:2]).reshape(-1)
             for one in reversed(maps):
                 part, lost = pulled(one, part, lost)

@@ -31,9 +31,9 @@ def length(values: Array) -> Array:
 
 
 def dot(first: Array, second: Array) -> Array:
-    """Sums of products of non-negative numbers over the last axis, rounded upward."""
+    """Sums of products of non-negative ``(N, R, n)`` and ``(N, n)``, rounded upward."""
     slack = 1.0 + (first.shape[-1] + 8) * 2.0**-51
-    return np.asarray(add(mul(np.einsum("...i,...i->...", first, second), slack), LEAST))
+    return np.asarray(add(mul((first @ second[..., None])[..., 0], slack), LEAST))
 
 
 def terms(one: Map) -> int:
@@ -108,6 +108,20 @@ def _convolved(one: Convolution, kernel: Array, x: Array) -> Array:
 
 
 def _spread(one: Convolution, kernel: Array, rows: Array) -> Array:
-    parts = rows.reshape(len(rows), one.groups, -1, len(one.taps))
-    values = (kernel.swapaxes(1, 2) @ parts).reshape(-1, one.taps.size)
-    return np.asarray(one.reads.summed(values)).reshape(len(rows), -1)
+    taps = one.weight.mantissa.shape[2:]
+    parts = kernel.swapaxes(1, 2) @ rows.reshape(len(rows), one.groups, -1, len(one.taps))
+    parts = parts.reshape(len(rows), one.in_channels, *taps, *one.out_spatial)
+    axes = list(zip(one.out_spatial, one.stride, one.dilation, one.pads, one.spatial, strict=True))
+    stops = [(m - 1) * s + 1 for m, s, *_ in axes]
+    sides = [
+        max(p + n, stop + (k - 1) * d)
+        for (_, _, d, p, n), stop, k in zip(axes, stops, taps, strict=True)
+    ]
+    found = np.zeros((len(rows), one.in_channels, *sides))
+    for tap in np.ndindex(*taps):
+        starts = [t * d for t, (_, _, d, *_) in zip(tap, axes, strict=True)]
+        read = zip(starts, stops, one.stride, strict=True)
+        at = tuple(slice(start, start + stop, step) for start, stop, step in read)
+        found[(slice(None), slice(None), *at)] += parts[(slice(None), slice(None), *tap)]
+    at = tuple(slice(p, p + n) for *_, p, n in axes)
+    return found[(slice(None), slice(None), *at)].reshape(len(rows), -1)
