@@ -17,7 +17,7 @@ demo: $(VENV)/.ready
 	@$(BIN)/lipcert certify $(SAMPLES)/digits_relu_mlp.onnx $(SAMPLES)/digits_test.npz $(EPS)
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
