@@ -21,10 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import CheckError, Rows, add, mul
-from .floating import LEAST, Array, dot, heights, length, loud, pulled, terms
+from .floating import (
+    LEAST,
+    Array,
+    Places,
+    dot,
+    heights,
+    length,
+    loud,
+    pulled,
+    scattered,
+    slopes,
+    terms,
+    times,
+)
 from .maps import Gather, Map
 from .network import Affine, Network, Stage
-from .samples import _exponential, forward
+from .samples import forward
 
 UNIT = 2.0**-24
 SMALLEST = 2.0**-148
@@ -44,8 +57,8 @@ RIVALS = 16
 """How many classes of each sample, the nearest, have rounding followed back from them."""
 CHUNK = 1 << 22
 """Elements of one value's rows followed back at once."""
-
-Places = NDArray[np.int64]
+MOST = 1 << 23
+"""Elements of all values looked at together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +170,11 @@ class Surroundings:
         """The same of a nonlinearity that acts element by element."""
         near, own = self.near[maker.source], np.zeros_like(self.near[maker.source].wrong)
         reach = add(near.moved, near.wrong)
-        least, most = _slopes(maker, -add(-near.centre, reach), add(near.centre, reach))
+        least, most = slopes(maker, -add(-near.centre, reach), add(near.centre, reach))
         factor = (least + most) * 0.5
         spread = np.maximum(add(most, -factor), add(factor, -least))
         steep = np.maximum(np.abs(least), np.abs(most))
-        self.back[name] = partial(_times, factor)
+        self.back[name] = partial(times, factor)
         if maker.kind in ("Sigmoid", "Tanh"):
             own = own + CURVE
         elif maker.kind == "LeakyRelu":
@@ -185,9 +198,9 @@ class Surroundings:
         read = np.where(windows >= 0, sign * near.centre[:, place], -np.inf)
         reach = add(near.moved, near.wrong)[:, place]
         low = -add(-read, reach).min(-1, keepdims=True)
-        able = (windows >= 0) & (add(read, reach) >= low)
+        able = (windows >= 0) & ~(add(read, reach) < low)
         winner = place[np.arange(len(place)), read.argmax(-1)]
-        self.back[name] = partial(_scattered, winner, near.centre.shape[1])
+        self.back[name] = partial(scattered, winner, near.centre.shape[1])
         moved, wrong = (
             np.where(able, part[:, place], 0.0).max(-1) for part in (near.moved, near.wrong)
         )
@@ -249,11 +262,23 @@ def rounding(
     """
     if network.computed:
         raise CheckError(f"the constant {network.computed!r} is computed in the model")
+    step = max(1, MOST // sum(network.sizes.values()))
+    found = []
+    for start in range(0, len(reach), step):
+        some = slice(start, start + step)
+        rows = Rows(x.mantissa[some], x.exponent, x.radius[some])
+        with np.errstate(all="ignore"):
+            found.append(_rounding(network, rows, prefix, reach[some], best[some]))
+    return np.concatenate([cost for cost, _ in found]), np.concatenate([off for _, off in found])
+
+
+def _rounding(
+    network: Network, x: Rows, prefix: dict[str, float], reach: Array, best: Places
+) -> tuple[Array, Array]:
     lost = ~(reach <= FARTHEST)
     around = Surroundings(network, prefix, np.where(lost, FARTHEST, reach), lost)
-    with np.errstate(all="ignore"):
-        around.look(forward(network, x))
-        cost = _closer(around, best)
+    around.look(forward(network, x))
+    cost = _closer(around, best)
     if network.output != network.logits:
         cost = add(cost, DECIDED)
     lost = around.lost | ~np.isfinite(cost).all(1)
@@ -278,38 +303,6 @@ def _closer(around: Surroundings, best: Places) -> Array:
         found = np.fmin(np.take_along_axis(cost, some, 1), around.followed(rows))
         np.put_along_axis(cost, some, found, 1)
     return cost
-
-
-def _times(factor: Array, rows: Array) -> Array:
-    return np.asarray(rows * factor[:, None])
-
-
-def _scattered(winner: Places, size: int, rows: Array) -> Array:
-    """Rows of ``x`` from those of ``y_o = x[winner_o]``."""
-    starts = np.arange(0, rows.shape[0] * rows.shape[1] * size, size).reshape(*rows.shape[:2], 1)
-    places = (starts + winner[:, None]).reshape(-1)
-    found = np.zeros(starts.size * size)
-    np.add.at(found, places, rows.reshape(-1))
-    return found.reshape(*rows.shape[:2], size)
-
-
-def _slopes(maker: Stage, low: Array, high: Array) -> tuple[Array, Array]:
-    """Least and largest slopes of an elementwise nonlinearity between two numbers."""
-    if maker.kind in ("Sigmoid", "Tanh"):
-        near_zero = np.maximum(np.maximum(low, -high), 0.0)
-        far = np.maximum(-low, high)
-        scale = 1.0 if maker.kind == "Sigmoid" else 2.0
-        least, most = (scale * scale * _bell(scale * at) for at in (far, near_zero))
-        return np.maximum(least - 2.0**-40, 0.0), np.minimum(most + 2.0**-40, maker.constant)
-    below = maker.parameters[0] if maker.parameters else {"Relu": 0.0, "Abs": -1.0}[maker.kind]
-    under, over = np.where(high <= 0.0, below, 1.0), np.where(low >= 0.0, 1.0, below)
-    return np.minimum(under, over), np.maximum(under, over)
-
-
-def _bell(u: Array) -> Array:
-    """The slope ``e^-u/(1 + e^-u)^2`` of the sigmoid at u ≥ 0, within 2^-45."""
-    e = _exponential(u)
-    return np.asarray(e / np.square(1.0 + e))
 
 
 def _is_move(maker: Affine) -> bool:

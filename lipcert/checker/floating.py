@@ -1,4 +1,4 @@
-"""Linear maps on float64 numbers, with bounds of what float64 loses of them."""
+"""Maps near samples in float64: linear ones with what float64 loses, slopes of others."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from .exact import Weight, add, mul, root
 from .maps import Convolution, Dense, Gather, Map, Scale
+from .network import Stage
+from .samples import _exponential
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 CHUNK = 1 << 22
 """Elements of one intermediate array."""
@@ -125,3 +128,37 @@ def _spread(one: Convolution, kernel: Array, rows: Array) -> Array:
         found[(slice(None), slice(None), *at)] += parts[(slice(None), slice(None), *tap)]
     at = tuple(slice(p, p + n) for *_, p, n in axes)
     return found[(slice(None), slice(None), *at)].reshape(len(rows), -1)
+
+
+def times(factor: Array, rows: Array) -> Array:
+    """Rows ``(N, R, n)`` of ``x`` from those of ``y = factor ∘ x``."""
+    return np.asarray(rows * factor[:, None])
+
+
+def scattered(winner: Places, size: int, rows: Array) -> Array:
+    """Rows ``(N, R, size)`` of ``x`` from those of ``y_o = x[winner_o]``."""
+    starts = np.arange(0, rows.shape[0] * rows.shape[1] * size, size).reshape(*rows.shape[:2], 1)
+    places = (starts + winner[:, None]).reshape(-1)
+    found = np.zeros(starts.size * size)
+    np.add.at(found, places, rows.reshape(-1))
+    return found.reshape(*rows.shape[:2], size)
+
+
+def slopes(maker: Stage, low: Array, high: Array) -> tuple[Array, Array]:
+    """Least and largest slopes of an elementwise nonlinearity between two numbers."""
+    low, high = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+    if maker.kind in ("Sigmoid", "Tanh"):
+        near_zero = np.maximum(np.maximum(low, -high), 0.0)
+        far = np.maximum(-low, high)
+        scale = 1.0 if maker.kind == "Sigmoid" else 2.0
+        least, most = (scale * scale * _bell(scale * at) for at in (far, near_zero))
+        return np.maximum(least - 2.0**-40, 0.0), np.minimum(most + 2.0**-40, maker.constant)
+    below = maker.parameters[0] if maker.parameters else {"Relu": 0.0, "Abs": -1.0}[maker.kind]
+    under, over = np.where(high <= 0.0, below, 1.0), np.where(low >= 0.0, 1.0, below)
+    return np.minimum(under, over), np.maximum(under, over)
+
+
+def _bell(u: Array) -> Array:
+    """The slope ``e^-u/(1 + e^-u)^2`` of the sigmoid at u ≥ 0, within 2^-45."""
+    e = _exponential(u)
+    return np.asarray(e / np.square(1.0 + e))

@@ -96,8 +96,8 @@ def test_neurons_that_rounding_decides(kind: str, given: dict[str, float], reach
 
 def test_neurons_taken_for_decided_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests above notice slopes of the sample alone, where float32 may be beyond a kink."""
-    slopes = float32._slopes
-    monkeypatch.setattr(float32, "_slopes", lambda m, low, high: slopes(m, high, high))
+    slopes = float32.slopes
+    monkeypatch.setattr(float32, "slopes", lambda m, low, high: slopes(m, high, high))
     with pytest.raises(AssertionError):
         for seed in range(6):
             network, x = undecided("LeakyRelu", seed, alpha=-1000.0)
