@@ -32,6 +32,7 @@ from lipcert.certification.data.formats import (
     Request,
     by_suffix,
 )
+from lipcert.certification.data.pages import check_pages
 from lipcert.errors import InputError
 
 BUFFER_BYTES = 1 << 16
@@ -48,12 +49,17 @@ class ParquetBatches:
 
     file: Any
     columns: tuple[str, ...]
-    place: str
+    path: Path
     rows_at_once: int = 1
     starts: np.ndarray = field(init=False)
     batches: Iterator[Any] | None = field(default=None, init=False)
     batch: Any = field(default=None, init=False)
     next_row: int = field(default=0, init=False)
+
+    @property
+    def place(self) -> str:
+        """The file in messages."""
+        return self.path.name
 
     def __post_init__(self) -> None:
         metadata = self.file.metadata
@@ -80,6 +86,9 @@ class ParquetBatches:
         self.batches = self.batch = None
         self.file.close(force=True)
 
+    def _is_read(self, path: str) -> bool:
+        return any(path == name or path.startswith(f"{name}.") for name in self.columns)
+
     def _batch_with(self, row: int) -> tuple[Any, int]:
         """The batch that holds a row, and its first row."""
         group = int(np.searchsorted(self.starts, row, side="right")) - 1
@@ -101,12 +110,23 @@ class ParquetBatches:
     def _start(self, group: int) -> None:
         """Start reading at a row group."""
         self.next_row, self.batch = int(self.starts[group]), None
-        self.batches = self.file.iter_batches(
-            batch_size=self.rows_at_once,
-            row_groups=range(group, len(self.starts) - 1),
-            columns=list(self.columns),
-            use_threads=False,
-        )
+        self.batches = self._from(group)
+
+    def _from(self, first: int) -> Iterator[Any]:
+        """The batches of a row group and of those behind it, once their pages are looked at."""
+        for group in range(first, len(self.starts) - 1):
+            found = self.file.metadata.row_group(group)
+            chunks = map(found.column, range(found.num_columns))
+            own = [chunk for chunk in chunks if self._is_read(chunk.path_in_schema)]
+            stream, size = open_file(self.path)
+            with stream:
+                check_pages(stream, own, size, self.place)
+            yield from self.file.iter_batches(
+                batch_size=self.rows_at_once,
+                row_groups=[group],
+                columns=list(self.columns),
+                use_threads=False,
+            )
 
 
 def open_parquet(request: Request) -> Opened:
@@ -124,12 +144,12 @@ def open_parquet(request: Request) -> Opened:
         choice = choose(file.schema_arrow, request.wanted, place)
         labels = samples = None
         if choice.label is not None and "y" in request.wanted:
-            batches = ParquetBatches(file, (choice.label,), place, LABELS_AT_ONCE)
+            batches = ParquetBatches(file, (choice.label,), path, LABELS_AT_ONCE)
             labels = labels_of(batches.read(0, len(batches)), choice.label, place)
         if "x" in request.wanted:
             with_buffers = _file(path, len(choice.samples))
             failed.callback(with_buffers.close, force=True)
-            batches = ParquetBatches(with_buffers, choice.samples, place)
+            batches = ParquetBatches(with_buffers, choice.samples, path)
             samples = samples_of(batches, choice, request.pixel_range, place)
             batches.restart(rows_per_block(samples.decoder))
             failed.pop_all()
