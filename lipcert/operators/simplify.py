@@ -13,6 +13,7 @@ from lipcert.operators.convolution import Convolution
 from lipcert.operators.dense import Dense
 from lipcert.operators.diagonal import Diagonal
 from lipcert.operators.indexing import Indexing, Reshape, Transpose
+from lipcert.operators.merging import merged_sum
 from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF
 
 Fusion = Callable[[LinearOperator, LinearOperator], LinearOperator | None]
@@ -25,7 +26,8 @@ def simplify(operator: LinearOperator) -> LinearOperator:
     operators whose coefficients are on the CPU.
     """
     if isinstance(operator, Sum):
-        return _merge_index_sums(Sum(tuple(simplify(part) for part in operator.summands)))
+        merged = _merge_index_sums(Sum(tuple(simplify(part) for part in operator.summands)))
+        return merged_sum(merged.summands) if isinstance(merged, Sum) else merged
     if isinstance(operator, Adjoint) and isinstance(operator.operator, Composed | Sum):
         return simplify(transpose(operator.operator))
     if not isinstance(operator, Composed):
@@ -116,11 +118,17 @@ def _fold_scaling(outer: LinearOperator, inner: LinearOperator) -> LinearOperato
             return _scaled_dense(inner, outer, rows=True)
         if isinstance(inner, Convolution):
             return _scaled_convolution(inner, outer, rows=True)
+        if isinstance(inner, Adjoint):
+            turned = _fold_scaling(inner.operator, outer)
+            return None if turned is None else transpose(turned)
     if isinstance(inner, Diagonal):
         if isinstance(outer, Dense):
             return _scaled_dense(outer, inner, rows=False)
         if isinstance(outer, Convolution):
             return _scaled_convolution(outer, inner, rows=False)
+        if isinstance(outer, Adjoint):
+            turned = _fold_scaling(inner, outer.operator)
+            return None if turned is None else transpose(turned)
     return None
 
 
