@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from .claims import Claim
-from .exact import CheckError, add, mul, root, up_ratio
+from .exact import CheckError, mul, root, up_ratio
 from .maps import Convolution, check_rows
 from .matrix import Matrices
 from .network import Affine, Network, Stage, affine_growth
@@ -28,15 +28,11 @@ class Checker:
     Parameters
     ----------
     known : proved so far, rounded upward.
-    claimed : constants of the logits from a value on, as claims proved them; ``edges`` of a value
-        from one that it reads, everything else held fixed.
     exact : what claims proved, as they stated it; ``pairs`` of differences of logits.
     """
 
     network: Network
     known: dict[str, float] = field(default_factory=dict)
-    claimed: dict[str, float] = field(default_factory=dict)
-    edges: dict[tuple[str, str], float] = field(default_factory=dict)
     exact: dict[str, Fraction] = field(default_factory=dict)
     pairs: dict[tuple[int, int], Fraction] = field(default_factory=dict)
 
@@ -58,9 +54,9 @@ class Checker:
                 raise CheckError(f"no constant of {name!r} is known")
             for claim in waiting.get(name, []):
                 self.check(claim)
-                if claim.source is not None:
-                    self.learn_suffix(claim)
-                elif claim.pair is None:
+                if claim.source is not None:  # of itself alone: nothing else rests on it
+                    continue
+                if claim.pair is None:
                     self._learn(name, claim.constant)
                 elif name == network.logits:
                     self.pairs[claim.pair] = claim.constant
@@ -68,43 +64,6 @@ class Checker:
     def _learn(self, name: str, constant: Fraction) -> None:
         self.known[name] = min(self.known[name], up_ratio(constant))
         self.exact[name] = min(self.exact.get(name, constant), constant)
-
-    def learn_suffix(self, claim: Claim) -> None:
-        """Take in a claim, shown already, of what follows a value."""
-        source, name, constant = claim.source, claim.target, up_ratio(claim.constant)
-        if claim.pair is not None or source is None:
-            return
-        if name == self.network.logits:
-            self.claimed[source] = min(self.claimed.get(source, math.inf), constant)
-        maker = self.network.makers[name]
-        read = [own for own, _ in maker.summands] if isinstance(maker, Affine) else []
-        others = set(read) - {source}
-        if read.count(source) == 1 and not others & self.network.reached(source):
-            self.edges[source, name] = min(self.edges.get((source, name), math.inf), constant)
-
-    @property
-    def suffixes(self) -> dict[str, float]:
-        """Bounds of ``‖Δlogits‖/‖Δvalue‖`` with all else held fixed, for every value.
-
-        What the readers of a value pass on adds up, unless a claim tells a smaller number.
-        """
-        network = self.network
-        found = dict.fromkeys(network.sizes, 0.0) | {network.logits: 1.0}
-        for name in reversed(list(network.makers)):
-            maker = network.makers[name]
-            found[name] = min(found[name], self.claimed.get(name, math.inf))
-            summands = maker.summands if isinstance(maker, Affine) else ((maker.source, ()),)
-            for source, maps in summands:
-                part = (
-                    found[name] if isinstance(maker, Affine) else mul(maker.constant, found[name])
-                )
-                gain = 1.0
-                for one in maps:
-                    gain = float(mul(gain, one.gain))
-                part = mul(part, min(gain, self.edges.get((source, name), math.inf)))
-                if found[name]:
-                    found[source] = float(add(found[source], part))
-        return found
 
     def _growth(self, maker: Affine | Stage) -> float:
         if isinstance(maker, Stage):

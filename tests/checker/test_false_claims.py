@@ -98,10 +98,9 @@ def test_a_change_from_a_value_is_bounded_where_it_is_claimed_truly():
             continue
         with pytest.raises(Refuted):
             checker.run([claim])
-    assert checker.suffixes["v"] <= 17.0
+    known = dict(checker.known)
     checker.run([Claim("y", Fraction(33, 4), source="h", columns=(Column("h", False, ONE),))])
-    assert 8.0 <= checker.suffixes["v"] <= 8.26
-    assert 8.0 <= checker.suffixes["h"] <= 8.26
+    assert checker.known == known  # what holds from a value on says nothing of the input
 
 
 def convolution() -> bytes:
