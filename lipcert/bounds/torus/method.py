@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from lipcert.signals import SignalForm
 
 TOLERANCE = 1e-6
 """Relative gap of ρ at which a chain is done."""
+PASSES_OF_PROOF = 8.0
+"""What the proof takes, in units of one look at all blocks, if the first try fails."""
 
 Tail = Callable[[SignalForm, BoundContext], Constants]
 """The method for what follows the convolutional parts."""
@@ -47,9 +50,11 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
     if not any(segment.gains for segment in segments):
         return None
     value, pairs, told = 1.0, None, []
-    for segment in segments:
+    for place, segment in enumerate(segments):
         if segment.chain is not None:
-            found = _solved(segment.chain, context)
+            own = _with_share(context, segments[place:])
+            found = _solved(segment.chain, own)
+            context.interrupted = context.interrupted or own.interrupted
         else:
             found = _other(form, segment, context, tail)
         if segment.stop is None and found.pairs is not None:
@@ -57,6 +62,23 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
         value = mul_up(value, found.value)
         told.append(found.details)
     return TorusBound(value, pairs, "; times ".join(told))
+
+
+def _with_share(context: BoundContext, segments: list[Segment]) -> BoundContext:
+    """The time of the first of several segments: as its work is to that of all of them.
+
+    What a segment leaves over goes to those that follow; one that is not a chain, at the end of the
+    model, counts as half of the others together.
+    """
+    now = time.monotonic()
+    left = context.settings.deadline - now
+    later = sum(segment.work for segment in segments[1:])
+    if segments[-1].chain is None:
+        later += 0.5 * (segments[0].work + later)
+    if not math.isfinite(left) or later == 0.0:
+        return context
+    share = max(left, 0.0) * segments[0].work / (segments[0].work + later)
+    return replace(context, settings=replace(context.settings, deadline=now + share))
 
 
 def _other(form: SignalForm, segment: Segment, context: BoundContext, tail: Tail) -> TorusBound:
@@ -77,7 +99,7 @@ def _solved(chain: Chain, context: BoundContext) -> TorusBound:
         problem.families,
         problem.start,
         tolerance=TOLERANCE,
-        deadline=context.settings.deadline,
+        deadline=context.settings.deadline - PASSES_OF_PROOF * problem.seconds,
         report=_teller(context),
     )
     context.interrupted = context.interrupted or outcome.ending == "interrupted"

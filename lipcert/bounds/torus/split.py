@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -12,28 +13,43 @@ from lipcert.bounds.torus.head import behind_channel_sums, dense_side, is_dense
 from lipcert.bounds.torus.part import TorusPart, torus_part
 from lipcert.bounds.torus.reduction import MOST_ENTRY, entry_groups, reading_rows
 from lipcert.bounds.torus.signals import between, signal_cuts
-from lipcert.conic.torus_solver import FIRST
 from lipcert.signals import SignalForm
 
 ITERATIONS = 30
 """Of the solver, about."""
 MATRIX_PRODUCTS = 12.0
 """Products of full matrices that an iteration amounts to."""
+TAKING_PART = 12
+"""Frequencies of a part that have a primal matrix, about."""
+CHECKS = 12
+"""Frequencies that are looked at for the cost of one with a primal matrix."""
 RATE = 2e10
 """Operations per second that even a busy processor reaches in them."""
 LONGEST = 240.0
 """Seconds planned for where no deadline is set."""
-SHARE = 0.5
-"""Part of the time left that one part may plan for."""
+SHARE = 0.6
+"""Part of the time left that all parts together may plan for."""
+PART_LOSS = 1.0
+"""How much worse one more coupling makes the bound, in units of its own."""
+SMALLER_ENTRY_LOSS = 0.2
+"""The same for a head of which more channels share couplings."""
+BOX_LOSS = 3.0
+"""The same for a linear map that is known by its constant alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Signals ``start`` to ``stop`` (None for the output): a chain, or something else."""
+    """Signals ``start`` to ``stop`` (None for the output): a chain, or something else.
+
+    Parameters
+    ----------
+    work : operations that solving the chain takes, about; 0 for something else.
+    """
 
     start: int
     stop: int | None
     chain: Chain | None
+    work: float = 0.0
 
     @property
     def gains(self) -> bool:
@@ -42,95 +58,135 @@ class Segment:
         return self.chain is not None and self.chain.stages + ends > 1
 
 
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Edges ``start`` to ``stop``: a part, the head behind one (``most``), or neither."""
+
+    start: int
+    stop: int
+    loss: float
+    work: float = 0.0
+    part: TorusPart | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Pieces behind one another from the first edge on."""
+
+    pieces: tuple[_Piece, ...] = ()
+    loss: float = 0.0
+    work: float = 0.0
+
+    def with_piece(self, piece: _Piece) -> _Plan:
+        """One piece more."""
+        return _Plan((*self.pieces, piece), self.loss + piece.loss, self.work + piece.work)
+
+    @property
+    def ends_in_part(self) -> bool:
+        """Whether a head can follow."""
+        return bool(self.pieces) and self.pieces[-1].part is not None
+
+
 def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
     """The segments of a form in order; their constants multiply.
 
-    Convolutional parts are as long as their cost allows.  Parts that follow one another, and dense
-    stages behind them, are solved together.
+    Parts that follow one another, and dense stages behind them, are solved together.  Of all plans
+    that the time left allows, the one with the fewest couplings and the fewest stages outside.
     """
     edges: list[int | None] = [*signal_cuts(form), None]
+    pieces = _pieces(form, edges)
     budget = _budget(context)
-    found: list[Segment] = []
-    parts: list[TorusPart] = []
-    first = place = 0
+    chosen = _cheapest(pieces, len(edges), 0.0)
+    for exponent in range(-12, 40):
+        if chosen.work <= budget:
+            break
+        chosen = _cheapest(pieces, len(edges), 2.0**exponent / budget)
+    return _joined(form, edges, chosen)
 
-    def close(stop: int | None, head: SignalForm | None = None, most: int = MOST_ENTRY[0]) -> None:
-        if parts:
-            found.append(Segment(int(edges[first] or 0), stop, Chain(list(parts), head, most)))
-            parts.clear()
 
-    while place + 1 < len(edges):
-        longest = _longest(form, edges, place, budget)
-        if longest is not None:
-            first = first if parts else place
-            stop, part = longest
-            parts.append(part)
-            place = stop
-            continue
-        start = edges[place]
+def _pieces(form: SignalForm, edges: list[int | None]) -> list[_Piece]:
+    found = []
+    last = len(edges) - 1
+    for first, stop in itertools.combinations(range(len(edges)), 2):
+        start, ended = edges[first], edges[stop]
         assert start is not None
-        head = between(form, start, None)
-        most = _joins(head, budget) if parts else None
-        if most is not None:
-            close(None, head, most)
-            return found
-        close(start)
-        stop = _next_start(form, edges, place + 1, budget)
-        found.append(Segment(start, edges[stop], None))
-        place = stop
-    close(None)
+        stages = (len(form.stages) if ended is None else ended) - start
+        found.append(_Piece(first, stop, BOX_LOSS * (stages + 1)))
+        stretch = between(form, start, ended)
+        part = None if _is_one_number(stretch, ended) else torus_part(stretch)
+        if part is not None:
+            every = part.geometry.frequencies
+            blocks = min(every, TAKING_PART + every // CHECKS)
+            side = (part.side * (part.side / 2.0 + part.rows / 4.0) ** 2) ** (1.0 / 3.0)
+            work = _work(side, blocks, complex_factor=4.0)
+            found.append(_Piece(first, stop, PART_LOSS, work, part))
+        elif stop == last:
+            found += _heads(stretch, first, stop)
     return found
 
 
-def _longest(
-    form: SignalForm, edges: list[int | None], place: int, budget: float
-) -> tuple[int, TorusPart] | None:
-    """The longest part from an edge that can be afforded, and where it ends."""
-    best = None
-    start = edges[place]
-    assert start is not None
-    for stop in range(place + 1, len(edges)):
-        ended = edges[stop]
-        stretch = between(form, start, ended)
-        part = torus_part(stretch) if not _is_one_number(stretch, ended) else None
-        if part is None:
-            if ended is not None and torus_part(between(form, start, ended)) is None:
-                break
+def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
+    """The ways to join dense stages to the part before them."""
+    pooled = behind_channel_sums(form)
+    form = form if pooled is None else pooled
+    if not is_dense(form):
+        return []
+    found = []
+    for place, most in enumerate(MOST_ENTRY):
+        side, groups = dense_side(form), entry_groups(form, most)
+        if groups is not None:
+            side += reading_rows(form) * groups - form.size(0)
+        loss = PART_LOSS + SMALLER_ENTRY_LOSS * place
+        found.append(_Piece(first, stop, loss, _work(side, 1, complex_factor=1.0), most=most))
+    return found
+
+
+def _cheapest(pieces: list[_Piece], edges: int, price: float) -> _Plan:
+    """The plan of least loss plus price times work, by dynamic programming."""
+    best: list[dict[bool, _Plan]] = [{False: _Plan()}] + [{} for _ in range(edges - 1)]
+    for piece in sorted(pieces, key=lambda piece: (piece.start, piece.stop)):
+        for plan in list(best[piece.start].values()):
+            if piece.most is not None and not plan.ends_in_part:
+                continue
+            longer, known = plan.with_piece(piece), best[piece.stop]
+            kind = longer.ends_in_part
+            if kind not in known or _cost(longer, price) < _cost(known[kind], price):
+                known[kind] = longer
+    return min(best[-1].values(), key=lambda plan: _cost(plan, price))
+
+
+def _cost(plan: _Plan, price: float) -> float:
+    return plan.loss + price * plan.work
+
+
+def _joined(form: SignalForm, edges: list[int | None], plan: _Plan) -> list[Segment]:
+    """The segments of a plan: parts in a row, and the head behind them, as one chain."""
+    found: list[Segment] = []
+
+    def is_joined(piece: _Piece) -> bool:
+        return piece.part is not None or piece.most is not None
+
+    for joined, group in itertools.groupby(plan.pieces, key=is_joined):
+        own = list(group)
+        start, stop = edges[own[0].start], edges[own[-1].stop]
+        assert start is not None
+        if not joined:
+            found.append(Segment(start, stop, None))
             continue
-        side = (part.side * (part.side / 2.0 + part.rows / 4.0) ** 2) ** (1.0 / 3.0)
-        if _work(side, min(part.geometry.frequencies, FIRST), complex_factor=4.0) > budget:
-            break
-        best = stop, part
-    return best
+        parts = [piece.part for piece in own if piece.part is not None]
+        chain = Chain(parts)
+        if own[-1].most is not None:
+            behind = edges[own[-1].start]
+            assert behind is not None
+            chain = Chain(parts, between(form, behind, None), own[-1].most)
+        found.append(Segment(start, stop, chain, sum(piece.work for piece in own)))
+    return found
 
 
 def _is_one_number(form: SignalForm, ended: int | None) -> bool:
     """An output of one position per channel is a dense map of the last image."""
     return ended is None and math.prod(form.output_shape[2:]) == 1
-
-
-def _joins(head: SignalForm, budget: float) -> int | None:
-    """Coordinates that the entry of a head may have to be joined; None where it may not be."""
-    pooled = behind_channel_sums(head)
-    form = head if pooled is None else pooled
-    if not is_dense(form):
-        return None
-    for most in MOST_ENTRY:
-        side, groups = dense_side(form), entry_groups(form, most)
-        if groups is not None:
-            side += reading_rows(form) * groups - form.size(0)
-        if _work(side, 1, complex_factor=1.0) <= budget:
-            return most
-    return None
-
-
-def _next_start(form: SignalForm, edges: list[int | None], place: int, budget: float) -> int:
-    """The next edge at which a part of at least two stages, or one, begins; else the last."""
-    while place < len(edges) - 1:
-        if _longest(form, edges, place, budget) is not None:
-            return place
-        place += 1
-    return place
 
 
 def _work(side: float, blocks: int, *, complex_factor: float) -> float:
