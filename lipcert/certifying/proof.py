@@ -13,6 +13,7 @@ import numpy as np
 from lipcert.bounds.context import Progress, silent
 from lipcert.bounds.result import ProofFacts
 from lipcert.certification.certificates import reach_of
+from lipcert.certification.data.files import Stamp
 from lipcert.certification.float32 import exact_normalization
 from lipcert.certification.normalization import Normalization
 from lipcert.certification.result import Certificates
@@ -105,7 +106,10 @@ def _proved(
     table = found.normalization
     normalization = None if table is None else Normalization(table["mean"], table["std"])
     mean, std = exact_normalization(normalization)
+    stamps = [Stamp.of(path) for path in (model, data)]
     source = read(model)
+    if not source.beside and source.sha256 != found.bound.model_sha256:
+        raise InputError(model.name, "is not the model that was certified", "certify it again")
     network = network_of(source.file, (mean, std))
     own = network_claims(
         network,
@@ -122,6 +126,8 @@ def _proved(
         checker.run(claims)
     constant = checker.proved(network.logits)
     samples = _samples(checker, data, found, mean, std, progress)
+    for stamp in stamps:
+        stamp.check()
     content = proof_file(
         source, network.logits, constant, claims, semantics=found.semantics, samples=samples
     )

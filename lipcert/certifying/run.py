@@ -24,6 +24,7 @@ from lipcert.certification.data import (
     check_range,
     dataset_of_arrays,
 )
+from lipcert.certification.data.files import Stamp
 from lipcert.certification.execution import check_cluster
 from lipcert.certification.float32 import checked_network
 from lipcert.certification.journal import Journal
@@ -100,7 +101,8 @@ def certify(
 
     Other parameters as for :func:`bound`.  Raises InputError for unusable data or options,
     UnboundedError where the model has no finite bound, UnsupportedError for a model that is not
-    covered in float32, NothingEvaluatedError for no samples,
+    covered in float32, NothingEvaluatedError for no samples, InputError for a file of model or
+    data that was written to or replaced meanwhile,
     RefutedError (a SoundnessError) where the attack contradicts a radius, WorkerError where
     processes or machines are lost again and again.
     """
@@ -123,6 +125,8 @@ def certify(
         input_shape=input_shape,
         output=output,
     )
+    path = Path(model) if isinstance(model, str | Path) else None
+    stamp = Stamp.of(path) if path is not None and path.is_file() else None
     graph, deployed = loaded(model, input_shape, output)
     if not deployed:
         raise InputError(graph.name, "has no file that ONNX Runtime could run", "certify a path")
@@ -136,6 +140,9 @@ def certify(
             journal = stack.enter_context(Journal(Path(resume), run.identity()))
         proved = run.proved(journal)
         found = run.judged(proved, journal)
+        dataset.check_unchanged()
+        if stamp is not None:
+            stamp.check()
         command = settings.command(
             str(model) if isinstance(model, str | Path) else "", source.path if source else ""
         )

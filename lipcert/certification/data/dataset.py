@@ -104,6 +104,11 @@ class Dataset:
             return digests[0]
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
+    def check_unchanged(self) -> None:
+        """Raise InputError for a file that was written to or replaced since it was opened."""
+        for origin in self.origins:
+            origin.check_unchanged()
+
     def signature(self) -> str:
         """A cheap identity, the same on every machine: names, sizes, shape and labels; sha256."""
         total = hashlib.sha256()

@@ -6,7 +6,7 @@ import hashlib
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -29,6 +29,34 @@ class Origin(Protocol):
         """The sha256 of all that is there, in hex; damage that the format can tell is told."""
         ...
 
+    def check_unchanged(self) -> None:
+        """Raise InputError for a file that is another one than when it was opened."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells whether a file has been written to or replaced: size, time in ns, inode."""
+
+    path: Path
+    size: int
+    modified: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp:
+        """Of a file as it is now."""
+        with failures_told(path):
+            status = path.stat()
+        return cls(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+    def check(self) -> None:
+        """Raise InputError unless the file is as it was."""
+        if Stamp.of(self.path) != self:
+            raise InputError(
+                self.path.name, "was changed while it was in use", "run again with files at rest"
+            )
+
 
 def _nothing_to_verify() -> None:
     """For formats without checksums of their own."""
@@ -36,18 +64,30 @@ def _nothing_to_verify() -> None:
 
 @dataclass(frozen=True)
 class FileOrigin:
-    """One regular file of ``size`` bytes; ``verify`` checks the format's own checksums."""
+    """One regular file of ``size`` bytes; ``verify`` checks the format's own checksums.
+
+    What is read and what is hashed are the same: the file must not change from here on.
+    """
 
     path: Path
     size: int
     verify: Callable[[], None] = _nothing_to_verify
+    stamp: Stamp = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stamp", Stamp.of(self.path))
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         yield self.path.name, self.size
 
     def digest(self) -> str:
         self.verify()
-        return file_digest(self.path)
+        found = file_digest(self.path)
+        self.check_unchanged()
+        return found
+
+    def check_unchanged(self) -> None:
+        self.stamp.check()
 
 
 @dataclass(frozen=True)
@@ -68,6 +108,9 @@ class FolderOrigin:
             total.update(line.encode("utf-8", "surrogateescape"))
         return total.hexdigest()
 
+    def check_unchanged(self) -> None:
+        """Nothing: its many files are not looked at twice."""
+
 
 @dataclass(frozen=True, eq=False)
 class MemoryOrigin:
@@ -83,6 +126,9 @@ class MemoryOrigin:
         for array in self.arrays:
             total.update(np.ascontiguousarray(array).data)
         return total.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Nothing: there is no file."""
 
 
 def file_digest(path: Path) -> str:
