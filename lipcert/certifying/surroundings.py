@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from lipcert.bounds import METHODS, BoundContext
 from lipcert.bounds.combine import combine
 from lipcert.certification.float32 import Known, uncovered
-from lipcert.checker.exact import mul
-from lipcert.checker.network import Network, Stage, affine_growth
+from lipcert.checker.network import Network, growth
 from lipcert.graph import Graph
 from lipcert.head import logits_of
 from lipcert.sensitivities.parts import COSTLY, TIGHTEST
@@ -76,10 +75,5 @@ def _prefixes(network: Network, found: Mapping[str, float]) -> Known:
     """For every value, by what it is made of where nothing smaller was found."""
     known = {network.input: 1.0}
     for name, maker in network.makers.items():
-        own = (
-            float(mul(maker.constant, known[maker.source]))
-            if isinstance(maker, Stage)
-            else affine_growth(maker, known)
-        )
-        known[name] = min(own, found.get(name, math.inf))
+        known[name] = min(growth(maker, known), found.get(name, math.inf))
     return known

@@ -10,7 +10,8 @@ from .wire import Node
 if TYPE_CHECKING:
     from .reader import Importer
 
-NEVER = ("Shape",)
+OTHER_RANK = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "ReduceMean", "GlobalAveragePool")
+"""What may change the number of axes."""
 
 
 def check_carried(importer: Importer, node: Node) -> None:
@@ -21,19 +22,13 @@ def check_carried(importer: Importer, node: Node) -> None:
     fed = [importer.signals[name] for name in node.inputs if name in importer.signals]
     made = [importer.signals[name] for name in node.outputs if name in importer.signals]
     rank = fed[0].ndim
-    alike = all(array.ndim == rank for array in fed) and all(len(array) == 1 for array in fed)
-    kept = bool(made) and all(array.ndim and len(array) == 1 for array in made)
-    moves = node.kind in ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-    if moves or node.kind in ("ReduceMean", "GlobalAveragePool"):
-        alike = alike and not _leads(importer, node, rank)
-    else:
-        kept = kept and all(array.ndim == rank for array in made)
-    if node.kind == "MatMul":
-        alike = alike and rank > 1
-    if node.kind in ("Transpose", "Concat", "Split", "Slice", "Softmax"):
-        alike = alike and not _leads(importer, node, rank)
-    if not alike or not kept or node.kind in NEVER:
+    alike = fed if node.kind in OTHER_RANK else fed + made
+    kept = bool(made) and all(array.ndim and len(array) == 1 for array in fed + made)
+    kept = kept and all(array.ndim == rank for array in alike)
+    if not kept or node.kind == "Shape" or (node.kind == "MatMul" and rank < 2):
         raise CheckError(f"{node.kind} may mix the samples of the model's fixed batch")
+    if _leads(importer, node, rank):
+        raise CheckError(f"{node.kind} acts on the model's fixed batch")
 
 
 def _leads(importer: Importer, node: Node, rank: int) -> bool:
@@ -49,9 +44,8 @@ def _leads(importer: Importer, node: Node, rank: int) -> bool:
     if node.kind in ("Concat", "Split", "Softmax"):
         usual = 0 if node.kind == "Split" else 1 if importer.file.opset < 13 else -1
         return bool(given.get("axis", usual) % rank == 0)
-    if node.kind == "GlobalAveragePool":
+    if node.kind not in ("Slice", "Squeeze", "Unsqueeze", "ReduceMean"):
         return False
-    place = 3 if node.kind == "Slice" else 1
-    axes = importer.listed(node, place, "axes")
+    axes = importer.listed(node, 3 if node.kind == "Slice" else 1, "axes")
     rank = importer.signals[node.outputs[0]].ndim if node.kind == "Unsqueeze" else rank
-    return axes is None or any(axis % rank == 0 for axis in axes) or not axes
+    return not axes or any(axis % rank == 0 for axis in axes)

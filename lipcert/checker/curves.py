@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from .constants import spread
 from .exact import CheckError, root, weight
-from .linear import MOST_READS, image, window_of
-from .maps import Convolution
+from .linear import MOST_READS, image, window
 from .network import Stage
 from .reader import Importer
 from .wire import Node
@@ -63,27 +63,22 @@ def softmax(importer: Importer, node: Node) -> None:
 def pool(importer: Importer, node: Node) -> None:
     """MaxPool: the root of how many windows hold one element."""
     array, sides = image(importer, node), tuple(node.attributes["kernel_shape"])
-    if len(node.outputs) > 1 or node.attributes.get("ceil_mode", 0):
-        raise CheckError("MaxPool with indices or ceil_mode is not covered")
-    spatial = array.shape[2:]
-    stride, dilation, pads, out_spatial = window_of(node, spatial, sides)
-    if array.shape[1] * math.prod((*out_spatial, *sides)) > MOST_READS:
+    if len(node.outputs) > 1:
+        raise CheckError("MaxPool with indices is not covered")
+    channels, size = array.shape[1], math.prod(array.shape[2:])
+    shared = spread(weight(np.ones((1,) * (len(sides) + 2))), (1, 1, *sides))
+    one = window(node, array, shared, 1)
+    taps = one.taps
+    if channels * taps.size > MOST_READS:
         raise CheckError(f"the windows of {node.outputs[0]!r} are too many")
-    one = weight(np.ones((1, 1, *sides)))
-    taps = Convolution(one, spatial, out_spatial, stride, pads, dilation, 1).taps
     if (taps < 0).all(1).any():
         raise CheckError("MaxPool over padding alone is not covered")
-    size, channels = math.prod(spatial), array.shape[1]
     offsets = np.arange(channels)[:, None, None] * size
-    windows = np.where(taps[None] >= 0, taps[None] + offsets, -1).reshape(-1, taps.shape[1])
-    used = windows[windows >= 0]
-    constant = float(root(float(np.bincount(used).max())))
-    constant = 1.0 if np.bincount(used).max() == 1 else constant
-    name = node.outputs[0]
-    source = importer.network.joined(f"{name}/in", array)
-    maker = Stage(source, "MaxPool", None, constant, windows=windows)
-    shape = (1, channels, *out_spatial)
-    importer.signals[name] = importer.network.value(name, math.prod(shape), maker).reshape(shape)
+    windows = np.where(taps >= 0, taps + offsets, -1).reshape(-1, taps.shape[1])
+    most = one.reads.most
+    constant = 1.0 if most == 1 else float(root(float(most)))
+    maker = Stage("", "MaxPool", None, constant, windows=windows)
+    importer.stage(node, array, maker, (1, channels, *one.out_spatial))
 
 
 def extreme(importer: Importer, node: Node) -> None:

@@ -99,10 +99,6 @@ class Rows:
         """Bounds of the rows' l2 norms, their radii left out."""
         return lengths(self.mantissa, self.exponent)
 
-    def reshaped(self, *shape: int) -> Rows:
-        """The same rows in another shape."""
-        return Rows(self.mantissa.reshape(len(self.mantissa), *shape), self.exponent, self.radius)
-
 
 @dataclass(frozen=True, eq=False)
 class Weight:

@@ -6,22 +6,25 @@ The digest that the file carries is of all the rest: a file damaged on its way i
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from .claims import Claim, Column
-from .exact import CheckError, Integers
+from .exact import CheckError, Integers, largest
 from .positive import Refuted
+
+T = TypeVar("T")
 
 FORMAT = "lipcert-proof/1"
 MOST_BYTES = 1 << 30
 MOST_CLAIMS = 5000
+CLAIM_KEYS = {"target", "constant", "pair", "torus", "columns", "stages", "factor"}
 MOST_DIGITS = 2000
 """Longest rational read."""
 
@@ -101,7 +104,7 @@ def read(data: bytes) -> Proof:
         raise Refuted("the proof file is damaged: its digest is not that of its content")
     try:
         return _proof(content)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise Refuted("the proof file lacks something, or holds it in another form") from error
 
 
@@ -130,50 +133,48 @@ def _proof(content: dict[str, Any]) -> Proof:
         {_text(name): _text(value) for name, value in model["files"].items()},
         semantics,
         _text(content["value"]),
-        rational(content["lipschitz"]),
+        _rational(content["lipschitz"]),
         tuple(_claim(claim) for claim in content["claims"]),
         None if samples is None else _samples(samples),
     )
 
 
 def _claim(content: dict[str, Any]) -> Claim:
-    pair, torus, factor = content.get("pair"), content.get("torus"), content.get("factor")
-    source = content.get("source")
+    def optional(key: str, read: Callable[[Any], T]) -> T | None:
+        return None if content.get(key) is None else read(content[key])
+
+    for key in set(content) - CLAIM_KEYS:
+        raise CheckError(f"a claim says something that is not covered: {key!r}")
     return Claim(
         _text(content["target"]),
-        rational(content["constant"]),
-        None if pair is None else (_whole(pair[0]), _whole(pair[1])),
-        None if torus is None else tuple(_whole(side) for side in torus),
+        _rational(content["constant"]),
+        optional("pair", _pair),
+        optional("torus", lambda sides: tuple(map(_whole, sides))),
         tuple(
-            Column(_text(column["signal"]), column["remainder"] is True, rational(column["share"]))
+            Column(_text(column["signal"]), column["remainder"] is True, _rational(column["share"]))
             for column in content.get("columns", ())
         ),
         tuple(
-            (
-                _text(stage["stage"]),
-                array(stage["mantissa"], "<u4"),
-                array(stage["exponent"], "<i2"),
-            )
-            for stage in content.get("stages", ())
+            (_text(s["stage"]), _integers(s["mantissa"], "<u4"), _integers(s["exponent"], "<i2"))
+            for s in content.get("stages", ())
         ),
-        None
-        if factor is None
-        else triangle(array(factor["entries"], "<i8"), _whole(factor["side"])),
-        None if source is None else _text(source),
+        optional("factor", _triangle),
     )
 
 
 def _samples(content: dict[str, Any]) -> Samples:
     found = Samples(
         _text(content["sha256"]),
-        tuple(rational(value) for value in content["mean"]),
-        tuple(rational(value) for value in content["std"]),
-        array(content["classes"], "<i4"),
-        _floats(content["margins"]),
-        _floats(content["radii"]),
+        tuple(map(_rational, content["mean"])),
+        tuple(map(_rational, content["std"])),
+        _integers(content["classes"], "<i4"),
+        _array(content["margins"], "<f8"),
+        _array(content["radii"], "<f8"),
     )
     if not len(found.classes) == len(found.margins) == len(found.radii):
         raise ValueError("lengths")
+    if not ((found.margins >= 0.0).all() and (found.radii >= 0.0).all()):
+        raise ValueError("margins and radii")
     if not all(value > 0 for value in found.std) or len(found.mean) != len(found.std):
         raise ValueError("normalisation")
     return found
@@ -191,41 +192,32 @@ def _whole(value: object) -> int:
     return value
 
 
-def rational(text: object) -> Fraction:
+def _pair(value: Any) -> tuple[int, int]:
+    i, j = map(_whole, value)
+    return i, j
+
+
+def _rational(value: object) -> Fraction:
     """A rational "p/q"."""
-    if not isinstance(text, str) or len(text) > MOST_DIGITS or not set(text) <= set("0123456789/-"):
+    text = _text(value)
+    if len(text) > MOST_DIGITS or not set(text) <= set("0123456789/-"):
         raise ValueError("rational")
-    try:
-        return Fraction(text)
-    except ZeroDivisionError as error:
-        raise ValueError("rational") from error
+    return Fraction(text)
 
 
-def _bytes(text: object) -> bytes:
-    try:
-        return base64.b64decode(_text(text), validate=True)
-    except binascii.Error as error:
-        raise ValueError("base64") from error
+def _array(text: object, kind: str) -> np.ndarray:
+    """Numbers from base64."""
+    return np.frombuffer(base64.b64decode(_text(text), validate=True), dtype=kind)
 
 
-def array(text: object, kind: str) -> Integers:
-    """Integers from base64."""
-    return np.frombuffer(_bytes(text), dtype=kind).astype(np.int64)
+def _integers(text: object, kind: str) -> Integers:
+    return _array(text, kind).astype(np.int64)
 
 
-def _floats(text: object) -> np.ndarray:
-    """Dyadic numbers, as IEEE doubles are; finite or infinite, not negative."""
-    values = np.frombuffer(_bytes(text), dtype="<f8")
-    if np.isnan(values).any() or (values < 0.0).any():
-        raise ValueError("margins and radii")
-    return values
-
-
-def triangle(entries: Integers, side: int) -> Integers:
+def _triangle(content: dict[str, Any]) -> Integers:
     """A lower triangular matrix from its rows."""
-    if side < 0 or entries.size != side * (side + 1) // 2:
-        raise ValueError("triangle")
-    if entries.size and (int(entries.max()) >= 1 << 52 or int(entries.min()) <= -(1 << 52)):
+    entries, side = _integers(content["entries"], "<i8"), _whole(content["side"])
+    if side < 0 or entries.size != side * (side + 1) // 2 or largest(entries) >= 1 << 52:
         raise ValueError("triangle")
     matrix = np.zeros((side, side), dtype=np.int64)
     matrix[np.tril_indices(side)] = entries

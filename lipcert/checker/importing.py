@@ -18,13 +18,13 @@ OF_SIGNALS: dict[str, Handler] = {
     "Concat": moves.concat,
     "Split": moves.split,
     "Pad": moves.pad,
-    "Gemm": linear.gemm,
+    "Gemm": linear.matmul,
     "MatMul": linear.matmul,
     "Add": linear.add,
     "Sub": linear.add,
     "Mul": linear.multiply,
     "Div": linear.multiply,
-    "Neg": linear.negate,
+    "Neg": linear.multiply,
     "BatchNormalization": linear.normalise,
     "ReduceMean": linear.mean,
     "GlobalAveragePool": linear.mean,
@@ -36,12 +36,12 @@ OF_SIGNALS: dict[str, Handler] = {
     "Min": curves.extreme,
 }
 OF_CONSTANTS: dict[str, Handler] = {
-    **dict.fromkeys(moves.MOVES, moves.move_constant),
+    **dict.fromkeys(moves.MOVES, moves.move),
     "Constant": moves.hold,
-    "Concat": moves.concat_constant,
-    "MatMul": moves.compute,
-    "Mul": moves.compute,
-    "Div": moves.compute,
+    "Concat": moves.concat,
+    "MatMul": linear.compute,
+    "Mul": linear.compute,
+    "Div": linear.compute,
 }
 
 

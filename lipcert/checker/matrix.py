@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from .claims import Claim, dyadic_down, dyadic_up
-from .exact import Integers, Rows, add, mul, norm, power, root, up, up_ratio
+from .claims import Claim
+from .exact import CheckError, Integers, Rows, add, mul, norm, root, up, up_ratio
 from .maps import check_rows, identity, scaled, total
-from .network import Affine, Network, Stage
+from .network import Affine, Network, Stage, sources
 from .positive import PLACES, Refuted, Scaled, scaled_rows
 
 Key = tuple[str, bool]
 """A signal, or with True the remainder of a nonlinearity."""
+Weights = tuple[Integers, Integers]
+"""Positive numbers ``mantissa·2^exponent``."""
+Block = tuple[dict[Key, Rows], Weights]
+"""Rows, by the columns that they are over, and a weight for each."""
 
 
 @dataclass(frozen=True)
@@ -41,70 +44,47 @@ class Matrices:
         then ``‖Δtarget‖²/constant² + Σ|Δv_k|²/g_k² ≤ Σ τ + Σ|ΔR_k|²/g_k²``, and |ΔR_k| ≤ |Δv_k|
         (Fazlyab et al. 2019 after a loop transformation; Schur complement).
         """
-        constant, place = dyadic_down(claim.constant)
+        constant = -up_ratio(-claim.constant)
         weights = {stage: (mantissa, exponent) for stage, mantissa, exponent in claim.stages}
         images = self.images(claim)
         if images is not None:
-            (column,) = self._columns(claim, weights).values()
-            return _turned(images, *column, constant, place)
-        blocks: list[tuple[dict[Key, Rows], Integers, Integers]] = []
-        for stage, mantissa, exponent in claim.stages:
+            key = claim.columns[0].signal, False
+            own = alike(constant, len(images.mantissa))
+            return _stacked([({key: images}, own)], self._columns(claim, weights))
+        blocks: list[Block] = []
+        for stage, own in weights.items():
             maker = self.network.makers.get(stage)
             if not isinstance(maker, Stage):
                 raise Refuted(f"{claim.what}: {stage!r} is no nonlinearity")
             size = self.network.sizes[maker.source]
-            _check_weights(claim, maker, size, mantissa, exponent)
-            pulled = self.pull(claim, maker.source, identity(size), weights)
-            blocks.append((pulled, mantissa, exponent))
+            _check_weights(claim, maker, size, own)
+            blocks.append((self.pull(claim, maker.source, identity(size), weights), own))
         goal = self._goal(claim)
-        ones = np.ones(len(goal.mantissa), dtype=np.int64)
         pulled = self.pull(claim, claim.target, goal, weights)
-        blocks.append((pulled, ones * constant, ones * place))
         columns = self._columns(claim, weights)
-        if not claim.stages and len(pulled) == 1:
-            ((key, rows),) = pulled.items()
-            if len(rows.mantissa) > rows.mantissa[0].size:
-                turned = rows.mantissa.reshape(len(rows.mantissa), -1).T
-                own = Rows(np.ascontiguousarray(turned), rows.exponent, rows.radius)
-                return _turned(own, *columns[key], constant, place)
+        if len(pulled) == 1 and not claim.stages:
+            pulled = {key: _smaller(rows) for key, rows in pulled.items()}
+            goal = next(iter(pulled.values()))
+        blocks.append((pulled, alike(constant, len(goal.mantissa))))
         return _stacked(blocks, columns)
 
     def images(self, claim: Claim) -> Rows | None:
         """The images ``(n, m)`` of the unit vectors of a claim's only signal, where nothing but
         linear maps lies between it and a target that is larger; None otherwise."""
-        target, sizes = claim.target, self.network.sizes
+        target, network = claim.target, self.network
         if claim.pair is not None or claim.stages or len(claim.columns) != 1:
             return None
-        signal = claim.columns[0].signal
-        if claim.columns[0].remainder or signal == target:
-            return None
-        if signal not in sizes or sizes[signal] >= sizes[target]:
-            return None
-        start = self.network.input if claim.source is None else claim.source
-        moved = self.network.reached(start)
-        between = {target}
-        for name in reversed(list(self.network.makers)):
-            if name not in between or name in (signal, start):
-                continue
-            maker = self.network.makers[name]
-            if isinstance(maker, Stage):
-                return None
-            between |= {source for source, _ in maker.summands if source in moved}
-        if signal not in between or (start in between and start != signal):
+        signal, sizes = claim.columns[0].signal, network.sizes
+        if claim.columns[0].remainder or not sizes.get(signal, math.inf) < sizes[target]:
             return None
         check_rows(sizes[signal], sizes[target])
-        found = {signal: identity(sizes[signal])}
-        for name, maker in self.network.makers.items():
-            if name in between and name != signal and isinstance(maker, Affine):
-                parts = []
-                for source, maps in maker.summands:
-                    if source in between:
-                        part = found[source]
-                        for one in maps:
-                            part = one.push(part)
-                        parts.append(part.reshaped(-1))
-                found[name] = total(parts)
-        return found[target]
+        before, found = network.before(target), {signal: identity(sizes[signal])}
+        for name, maker in network.makers.items():
+            if name not in before or name == signal or not isinstance(maker, Affine):
+                continue
+            if sources(maker) <= found.keys():
+                found[name] = total(maker.pushed(found))
+        return found.get(target)
 
     def _goal(self, claim: Claim) -> Rows:
         size = self.network.sizes[claim.target]
@@ -124,46 +104,42 @@ class Matrices:
         rows: Rows,
         weights: Mapping[str, Any],
     ) -> dict[Key, Rows]:
-        """Rows on a value pulled back to the claim's signals; what does not move drops out."""
-        stops = {column.signal for column in claim.columns if not column.remainder}
-        start = self.network.input if claim.source is None else claim.source
-        moved = self.network.reached(start)
-        remainders = {column.signal for column in claim.columns if column.remainder}
+        """Rows on a value pulled back to the claim's signals."""
+        said = {(column.signal, column.remainder) for column in claim.columns}
+        start = self.network.input
         found: dict[Key, Rows] = {}
         waiting: dict[str, list[Rows]] = {value: [rows]}
-        for name in reversed(list(self.network.makers)):
-            if name not in waiting or name not in moved or name == start:
+        for name in reversed(self.network.makers):
+            if name not in waiting:
                 continue
             own = total(waiting.pop(name))
-            if name in stops and name != value:
+            if (name, False) in said and name != value:
                 found[name, False] = own
                 continue
             maker = self.network.makers[name]
-            if isinstance(maker, Stage):
-                if name not in remainders and name not in weights:
-                    raise Refuted(f"{claim.what}: nothing is said of {name!r}")
-                c, r = maker.middle if maker.slopes is not None else (0.0, maker.constant)
-                found[name, True] = scaled(own, r)
-                if c:
-                    waiting.setdefault(maker.source, []).append(scaled(own, c))
+            if isinstance(maker, Affine):
+                for source, maps in maker.summands:
+                    check_rows(len(own.mantissa), self.network.sizes[source])
+                    part = own
+                    for one in reversed(maps):
+                        part = one.pull(part)
+                    waiting.setdefault(source, []).append(part)
                 continue
-            for source, maps in maker.summands:
-                check_rows(len(own.mantissa), self.network.sizes[source])
-                part = own
-                for one in reversed(maps):
-                    part = one.pull(part)
-                waiting.setdefault(source, []).append(part)
+            if (name, True) not in said and name not in weights:
+                raise Refuted(f"{claim.what}: nothing is said of {name!r}")
+            c, r = maker.middle if maker.slopes is not None else (0.0, maker.constant)
+            found[name, True] = scaled(own, r)
+            if c:
+                waiting.setdefault(maker.source, []).append(scaled(own, c))
         if start in waiting:
-            if start not in stops:
-                raise Refuted(f"{claim.what}: {start!r}, where the change begins, has no share")
+            if (start, False) not in said:
+                raise Refuted(f"{claim.what}: the input {start!r} has no share")
             found[start, False] = total(waiting[start])
         return found
 
-    def _columns(
-        self, claim: Claim, weights: Mapping[str, tuple[Integers, Integers]]
-    ) -> dict[Key, tuple[Integers, Integers]]:
+    def _columns(self, claim: Claim, weights: Mapping[str, Weights]) -> dict[Key, Weights]:
         """Weights of the columns: ``g ≥ d/√τ`` of bounded signals, g of weighed remainders."""
-        found: dict[Key, tuple[Integers, Integers]] = {}
+        found: dict[Key, Weights] = {}
         for column in claim.columns:
             known = column.signal
             if column.remainder:
@@ -171,47 +147,38 @@ class Matrices:
                 if not isinstance(maker, Stage) or column.signal in weights:
                     raise Refuted(f"{claim.what}: {known!r} has no remainder to bound")
                 known = maker.source
-            if claim.source is not None:
-                if known != claim.source:
-                    raise Refuted(f"{claim.what}: nothing is known of {known!r} from there")
-                size = 1.0
-            elif known in self.known:
-                size = self.known[known]
-            else:
+            if known not in self.known:
                 raise Refuted(f"{claim.what}: nothing is known of {known!r} yet")
+            size = self.known[known]
             near = root(mul(size, size, up_ratio(1 / column.share)))
-            whole, place = dyadic_up(max(float(near), 1e-300))
-            found[column.signal, column.remainder] = (
-                np.array([whole], dtype=np.int64),
-                np.array([place], dtype=np.int64),
-            )
+            found[column.signal, column.remainder] = alike(max(float(near), 1e-300), 1)
         for stage, (mantissa, exponent) in weights.items():
             maker = self.network.makers[stage]
-            assert isinstance(maker, Stage)
-            every = slice(None) if maker.slopes is not None else slice(1)  # one for all
-            found[stage, True] = (mantissa[every], exponent[every])
+            one = isinstance(maker, Stage) and maker.slopes is None  # one for all
+            found[stage, True] = (mantissa[:1], exponent[:1]) if one else (mantissa, exponent)
         return found
 
 
-def _turned(
-    images: Rows, mantissa: Integers, exponent: Integers, constant: int, place: int
-) -> tuple[Scaled, list[int]]:
-    """``‖H‖ ≤ constant/g`` from the rows of Hᵀ; the radii are of either's rows."""
-    size, other = images.mantissa.shape
-    shift = -(constant.bit_length() + place)
-    exponents = np.full(size, shift + images.exponent, dtype=np.int64)
-    factor = np.full(other, mantissa[0], dtype=np.int64)
-    own = np.full(other, exponent[0], dtype=np.int64)
-    K, cut = scaled_rows(images.mantissa, exponents, factor, own)
-    weight = mul(float(mantissa[0]), power(int(exponent[0]) + shift))
-    off = norm(mul(images.radius, weight))
-    square = Fraction(constant) ** 2 * Fraction(4) ** (place + shift + PLACES)
-    return Scaled(K, float(add(off, cut))), [math.floor(square)] * size
+def alike(value: float, count: int) -> Weights:
+    """The same positive weight several times."""
+    if not 0.0 < value < math.inf:
+        raise CheckError("a bound is beyond the range of float64")
+    fraction, exponent = math.frexp(value)
+    mantissa = int(math.ldexp(fraction, 53))
+    return np.full(count, mantissa), np.full(count, exponent - 53)
 
 
-def _check_weights(
-    claim: Claim, maker: Stage, size: int, mantissa: Integers, exponent: Integers
-) -> None:
+def _smaller(rows: Rows) -> Rows:
+    """Rows, or where they are fewer the columns, as rows: their norms are the same."""
+    n, m = rows.mantissa.shape
+    if n <= m:
+        return rows
+    turned = np.ascontiguousarray(rows.mantissa.T)
+    return Rows(turned, rows.exponent, np.full(m, norm(rows.radius)))
+
+
+def _check_weights(claim: Claim, maker: Stage, size: int, weights: Weights) -> None:
+    mantissa, exponent = weights
     if mantissa.shape != (size,) or exponent.shape != (size,) or not (mantissa > 0).all():
         raise Refuted(f"{claim.what}: {maker.source!r} needs {size} positive weights")
     if int(mantissa.max()) >= 1 << 32 or not (np.abs(exponent) < 1 << 12).all():
@@ -221,41 +188,26 @@ def _check_weights(
         raise Refuted(f"{claim.what}: {maker.kind} needs one weight for all its elements")
 
 
-def _stacked(
-    blocks: list[tuple[dict[Key, Rows], Integers, Integers]],
-    columns: Mapping[Key, tuple[Integers, Integers]],
-) -> tuple[Scaled, list[int]]:
+def _stacked(blocks: list[Block], columns: Mapping[Key, Weights]) -> tuple[Scaled, list[int]]:
     """All blocks of rows over all columns, each row scaled to about 1 by a power of two."""
-    keys: list[Key] = []
-    for pulled, _, _ in blocks:
-        keys += [key for key in pulled if key not in keys]
-    widths = {key: max(p[key].mantissa[0].size for p, _, _ in blocks if key in p) for key in keys}
-    side = sum(len(mantissa) for _, mantissa, _ in blocks)
-    if not keys:
+    widths = {key: rows.mantissa.shape[1] for pulled, _ in blocks for key, rows in pulled.items()}
+    if not widths:
         raise Refuted("a claim about what does not change")
-    check_rows(side, sum(widths.values()))
+    check_rows(sum(len(mantissa) for _, (mantissa, _) in blocks), sum(widths.values()))
     bands, squares, error = [], [], 0.0
-    for pulled, mantissa, exponent in blocks:
-        lift = np.array(
-            [-(int(m).bit_length() + int(e)) for m, e in zip(mantissa, exponent, strict=True)]
-        )
-        band = []
-        for key in keys:
-            if key not in pulled:
-                band.append(np.zeros((len(mantissa), widths[key]), dtype=np.int64))
-                continue
-            rows = pulled[key]
-            flat = rows.mantissa.reshape(len(rows.mantissa), -1)
+    for pulled, (mantissa, exponent) in blocks:
+        pairs = list(zip(mantissa.tolist(), exponent.tolist(), strict=True))
+        lift = np.array([-(m.bit_length() + e) for m, e in pairs])
+        band = {key: np.zeros((len(lift), width), dtype=np.int64) for key, width in widths.items()}
+        for key, rows in pulled.items():
             factor, own = columns[key]
-            factor, own = (np.broadcast_to(a, (flat.shape[1],)) for a in (factor, own))
-            part, cut = scaled_rows(flat, lift + rows.exponent, factor, own)
+            band[key], cut = scaled_rows(rows.mantissa, lift + rows.exponent, factor, own)
             with np.errstate(over="ignore", under="ignore"):
                 largest = float(up(np.ldexp(factor.astype(np.float64), own).max()))
                 radii = mul(rows.radius, up(np.ldexp(1.0, lift)), largest)
             error = float(add(error, norm(radii), cut))
-            band.append(part)
-        bands.append(np.concatenate(band, 1))
-        for m, e, by in zip(mantissa.tolist(), exponent.tolist(), lift.tolist(), strict=True):
+        bands.append(np.concatenate(list(band.values()), 1))
+        for (m, e), by in zip(pairs, lift.tolist(), strict=True):
             place = 2 * (e + by + PLACES)
             squares.append((m * m << place) if place >= 0 else (m * m >> -place))
     return Scaled(np.concatenate(bands, 0), error), squares

@@ -1,68 +1,106 @@
-"""Operations that move elements, and those of constants."""
+"""Operations that move elements, evaluated alike on references to signals and on constants."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .constants import inverse, matrix_product, multiplied
 from .exact import CheckError, Weight
 from .network import MOST_SIZE
 from .reader import Importer
 from .wire import Node
 
-MOVES = ("Identity", "Dropout", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice")
+Array = NDArray[Any]
 
 
-def moved(importer: Importer, node: Node, array: np.ndarray) -> np.ndarray:
-    """An array with its elements where one of ``MOVES`` puts them."""
-    kind, rank = node.kind, array.ndim
-    if kind == "Reshape":
-        sides = importer.listed(node, 1, "shape") or ()
-        if not node.attributes.get("allowzero", 0):
-            sides = tuple(array.shape[i] if s == 0 else s for i, s in enumerate(sides))
-        return array.reshape(sides)
-    if kind == "Flatten":
-        axis = node.attributes.get("axis", 1)
-        axis = axis + rank if axis < 0 else axis
-        return array.reshape(math.prod(array.shape[:axis]), -1)
-    if kind == "Transpose":
-        return array.transpose(node.attributes.get("perm", tuple(range(rank))[::-1]))
-    if kind == "Squeeze":
-        axes = importer.listed(node, 1, "axes")
-        return array.squeeze(None if axes is None else tuple(a % rank for a in axes))
-    if kind == "Unsqueeze":
-        axes = importer.listed(node, 1, "axes") or ()
-        return np.expand_dims(array, tuple(a % (rank + len(axes)) for a in axes))
-    if kind == "Slice":
-        starts = importer.listed(node, 1, "starts") or ()
-        ends = importer.listed(node, 2, "ends") or ()
-        axes = importer.listed(node, 3, "axes") or tuple(range(len(starts)))
-        steps = importer.listed(node, 4, "steps") or (1,) * len(starts)
-        cut = [slice(None)] * rank
-        for a, start, end, step in zip(axes, starts, ends, steps, strict=True):
-            if step < 1:
-                raise CheckError("Slice backwards is not covered")
-            cut[a] = slice(start, end, step)
-        return array[tuple(cut)]
-    if kind == "Dropout" and len(node.inputs) > 2:
+def identity(importer: Importer, node: Node, array: Array) -> Array:
+    """Identity, and Dropout at inference."""
+    if node.kind == "Dropout" and len(node.inputs) > 2:
         raise CheckError("Dropout in training mode is not covered")
     return array
 
 
+def reshape(importer: Importer, node: Node, array: Array) -> Array:
+    """Reshape."""
+    sides = importer.listed(node, 1, "shape") or ()
+    if not node.attributes.get("allowzero", 0):
+        sides = tuple(array.shape[i] if s == 0 else s for i, s in enumerate(sides))
+    return array.reshape(sides)
+
+
+def flatten(importer: Importer, node: Node, array: Array) -> Array:
+    """Flatten: to two axes."""
+    axis = node.attributes.get("axis", 1)
+    axis = axis + array.ndim if axis < 0 else axis
+    return array.reshape(math.prod(array.shape[:axis]), -1)
+
+
+def transpose(importer: Importer, node: Node, array: Array) -> Array:
+    """Transpose."""
+    return array.transpose(node.attributes.get("perm", tuple(range(array.ndim))[::-1]))
+
+
+def squeeze(importer: Importer, node: Node, array: Array) -> Array:
+    """Squeeze: all axes of side one where none are named."""
+    axes = importer.listed(node, 1, "axes")
+    return array.squeeze(None if axes is None else tuple(a % array.ndim for a in axes))
+
+
+def unsqueeze(importer: Importer, node: Node, array: Array) -> Array:
+    """Unsqueeze."""
+    axes = importer.listed(node, 1, "axes") or ()
+    return np.expand_dims(array, tuple(a % (array.ndim + len(axes)) for a in axes))
+
+
+def cut(importer: Importer, node: Node, array: Array) -> Array:
+    """Slice, forward."""
+    starts = importer.listed(node, 1, "starts") or ()
+    ends = importer.listed(node, 2, "ends") or ()
+    axes = importer.listed(node, 3, "axes") or tuple(range(len(starts)))
+    steps = importer.listed(node, 4, "steps") or (1,) * len(starts)
+    if min(steps, default=1) < 1:
+        raise CheckError("Slice backwards is not covered")
+    chosen = [slice(None)] * array.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        chosen[axis] = slice(start, end, step)
+    return array[tuple(chosen)]
+
+
+MOVES: dict[str, Callable[[Importer, Node, Array], Array]] = {
+    "Identity": identity,
+    "Dropout": identity,
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Transpose": transpose,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Slice": cut,
+}
+
+
 def move(importer: Importer, node: Node) -> None:
-    """Reshape and its like."""
-    importer.signals[node.outputs[0]] = moved(importer, node, importer.signals[node.inputs[0]])
+    """One of ``MOVES``."""
+    name, out, evaluated = node.inputs[0], node.outputs[0], MOVES[node.kind]
+    for table in (importer.signals, importer.wholes):
+        if name in table:
+            table[out] = evaluated(importer, node, table[name])
+            return
+    own = importer.real(name)
+    importer.reals[out] = Weight(evaluated(importer, node, own.mantissa), own.exponent, own.radius)
 
 
 def concat(importer: Importer, node: Node) -> None:
-    """Signals behind one another; a constant among them is not covered."""
-    parts = [importer.signals.get(name) for name in node.inputs]
-    if any(part is None for part in parts):
-        raise CheckError("Concat of signals and constants is not covered")
-    arrays = [part for part in parts if part is not None]
-    importer.signals[node.outputs[0]] = np.concatenate(arrays, node.attributes["axis"])
+    """Signals, or whole numbers, behind one another."""
+    for table in (importer.signals, importer.wholes):
+        if all(name in table for name in node.inputs):
+            arrays = [table[name] for name in node.inputs]
+            table[node.outputs[0]] = np.concatenate(arrays, node.attributes["axis"])
+            return
+    raise CheckError("Concat of constant reals, or with signals, is not covered")
 
 
 def split(importer: Importer, node: Node) -> None:
@@ -107,41 +145,5 @@ def hold(importer: Importer, node: Node) -> None:
 def sides(importer: Importer, node: Node) -> None:
     """Shape of a signal, for a batch of one."""
     shape = np.array(importer.signals[node.inputs[0]].shape, dtype=np.int64)
-    cut = slice(node.attributes.get("start", 0), node.attributes.get("end", len(shape)))
-    importer.wholes[node.outputs[0]] = shape[cut]
-
-
-def move_constant(importer: Importer, node: Node) -> None:
-    """Reshape and its like, of a constant."""
-    name, out = node.inputs[0], node.outputs[0]
-    if name in importer.wholes:
-        importer.wholes[out] = moved(importer, node, importer.wholes[name])
-    else:
-        own = importer.real(name)
-        importer.reals[out] = Weight(moved(importer, node, own.mantissa), own.exponent, own.radius)
-
-
-def concat_constant(importer: Importer, node: Node) -> None:
-    """Whole numbers behind one another."""
-    if any(name not in importer.wholes for name in node.inputs):
-        raise CheckError("Concat of constant reals is not covered")
-    parts = [importer.wholes[name] for name in node.inputs]
-    importer.wholes[node.outputs[0]] = np.concatenate(parts, node.attributes["axis"])
-
-
-def compute(importer: Importer, node: Node) -> None:
-    """Products and quotients of constants, exactly but for a bounded remainder."""
-    first, second = (importer.real(name) for name in node.inputs)
-    out = node.outputs[0]
-    importer.network.computed = importer.network.computed or out
-    shapes = first.mantissa.shape, second.mantissa.shape
-    if node.kind == "MatMul":
-        importer.reals[out] = matrix_product(first, second)
-        return
-    if node.kind == "Div":
-        second = inverse(second)
-    if second.mantissa.size != 1:
-        raise CheckError(f"{node.kind} of two constant tensors is not covered")
-    own = multiplied(first, second)
-    wide = own.mantissa.reshape(np.broadcast_shapes(*shapes))
-    importer.reals[out] = Weight(wide, own.exponent, own.radius)
+    chosen = slice(node.attributes.get("start", 0), node.attributes.get("end", len(shape)))
+    importer.wholes[node.outputs[0]] = shape[chosen]

@@ -7,15 +7,14 @@ the input, by sums of linear maps, and by nonlinearities.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import CheckError, Weight, mul, root
+from .exact import CheckError, Rows, Weight, add, mul, root, up_ratio
 from .maps import Gather, Map
 
 Shape = tuple[int, ...]
@@ -29,8 +28,8 @@ MOST_SIZE = 1 << 24
 class Affine:
     """``Σ maps(source) + bias``: each summand is a source and the maps after it, in order.
 
-    ``loudness`` bounds the l2 norm of the absolute values that the bias is made of, ``operations``
-    how many roundings make bias and coefficients, where a runtime computes them.
+    ``computed_loudness`` bounds the l2 norm of the absolute values that a computed bias is made of,
+    ``operations`` how many roundings make bias and coefficients, where a runtime computes them.
     """
 
     summands: tuple[tuple[str, tuple[Map, ...]], ...]
@@ -38,12 +37,15 @@ class Affine:
     operations: int = 0
     computed_loudness: float | None = None
 
-    @property
-    def loudness(self) -> float:
-        """Of the bias as it stands, unless it is computed."""
-        if self.computed_loudness is not None:
-            return self.computed_loudness
-        return 0.0 if self.bias is None else self.bias.length
+    def pushed(self, values: Mapping[str, Rows]) -> list[Rows]:
+        """The summands, the bias left out."""
+        found = []
+        for source, maps in self.summands:
+            part = values[source]
+            for one in maps:
+                part = one.push(part)
+            found.append(part)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +73,7 @@ class Stage:
         assert self.slopes is not None
         low, high = map(Fraction, self.slopes)
         c = float((low + high) / 2)
-        reach = max(high - Fraction(c), Fraction(c) - low)
-        r = float(reach)
-        return c, r if Fraction(r) >= reach else math.nextafter(r, math.inf)
+        return c, up_ratio(max(high - Fraction(c), Fraction(c) - low))
 
 
 @dataclass
@@ -94,7 +94,6 @@ class Network:
     makers: dict[str, Affine | Stage] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     output: str = ""
-    output_count: int = 0
     logits: str = ""
     computed: str = ""
     _starts: list[int] = field(default_factory=list)
@@ -136,48 +135,30 @@ class Network:
         self.value(name, references.size, Affine(parts))
         return name
 
-    def reached(self, start: str) -> set[str]:
-        """The values that depend on one, itself among them."""
-        found = {start}
-        for name, maker in self.makers.items():
-            if any(source in found for source in sources(maker)):
-                found.add(name)
+    def before(self, end: str) -> set[str]:
+        """The values that one is made of, itself among them."""
+        found = {end}
+        for name, maker in reversed(self.makers.items()):
+            if name in found:
+                found |= set(sources(maker))
         return found
 
-    def stages(self) -> Iterator[tuple[str, Stage]]:
-        """The nonlinearities in order."""
-        for name, maker in self.makers.items():
-            if isinstance(maker, Stage):
-                yield name, maker
 
-
-def sources(maker: Affine | Stage) -> tuple[str, ...]:
+def sources(maker: Affine | Stage) -> set[str]:
     """The values that a maker reads."""
-    if isinstance(maker, Stage):
-        return (maker.source,)
-    return tuple(dict.fromkeys(source for source, _ in maker.summands))
+    return {maker.source} if isinstance(maker, Stage) else {own for own, _ in maker.summands}
 
 
-def affine_growth(maker: Affine, known: dict[str, float]) -> float:
-    """From bounds of ``‖Δsource‖/‖Δx‖`` to one of the sum.
+def growth(maker: Affine | Stage, known: Mapping[str, float]) -> float:
+    """From bounds of ``‖Δsource‖/‖Δx‖`` to one of what is made of them.
 
     Summands that write to places of their own add up as squares.
     """
-    parts, places = [], []
-    for source, maps in maker.summands:
-        size = known[source]
-        for one in maps:
-            size = mul(size, one.gain)
-        parts.append(size)
-        if len(maps) == 1 and isinstance(maps[0], Gather):
-            places.append(maps[0].index >= 0)
-    apart = len(places) == len(parts) and bool((np.sum(places, axis=0) <= 1).all())
-    if apart and len(parts) > 1:
-        squares = 0.0
-        for part in parts:
-            squares = float(np.nextafter(squares + mul(part, part), np.inf))
-        return float(root(squares))
-    total = 0.0
-    for part in parts:
-        total = part if total == 0.0 else float(np.nextafter(total + part, np.inf))
-    return float(total)
+    if isinstance(maker, Stage):
+        return float(mul(maker.constant, known[maker.source]))
+    parts = [mul(known[source], *(one.gain for one in maps)) for source, maps in maker.summands]
+    alone = [maps[0] for _, maps in maker.summands if len(maps) == 1]
+    written = [one.index >= 0 for one in alone if isinstance(one, Gather)]
+    if 1 < len(parts) == len(written) and (np.sum(written, axis=0) <= 1).all():
+        return float(root(add(*(mul(part, part) for part in parts))))
+    return float(add(*parts))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import Integers, add, lengths, mul, power, product, times
+from .exact import Integers, add, lengths, mul, power, product, shifted, times
 
 PLACES = 52
 """Entries of scaled matrices, at most about 2, count in units of ``2^-52``."""
@@ -62,7 +62,7 @@ def prove_contraction(
     )
     own_exponent = own_shift - 2 * FACTOR_PLACES
     common = max(exponent, own_exponent)
-    D = (P >> min(common - exponent, 63)) - (own >> min(common - own_exponent, 63))
+    D = shifted(P, exponent - common) - shifted(own, own_exponent - common)
     diagonal = D[..., place, place].astype(np.float64)
     sums = np.abs(D.astype(np.float64)).sum(-1) - np.abs(diagonal)
     sums = mul(np.maximum(sums, 0.0), 1.0 + 2.0**-40) + np.abs(diagonal) * 2.0**-40
@@ -98,15 +98,15 @@ def rounded_factor(factor: NDArray[Any]) -> Integers:
 def scaled_rows(
     mantissa: Integers, exponents: Integers, factors: Integers, own: Integers
 ) -> tuple[Integers, float]:
-    """``mantissa[i, j]·2^exponents[i]·factors[j]·2^own[j]`` in units of ``2^-52``.
+    """``mantissa[.., i, j]·2^exponents[i]·factors[j]·2^own[j]`` in units of ``2^-52``.
 
     Returns the integers and a bound of what rounding them left out (Frobenius norm).
     """
-    values, shift, units = times(mantissa, factors[None, :])
-    by = exponents[:, None] + own[None, :] + shift + PLACES
-    size = np.abs(values.astype(np.float64))
-    if not bool((size * np.ldexp(1.0, np.clip(by, -1000, 500)) < 2.0 ** (PLACES + 3)).all()):
+    values, shift, units = times(mantissa, factors)
+    by = np.broadcast_to(exponents[:, None] + own + (shift + PLACES), values.shape)
+    near = np.clip(by, -1000, 500)
+    if not (np.ldexp(np.abs(values.astype(np.float64)), near) < 2.0 ** (PLACES + 3)).all():
         raise Refuted("an entry of a scaled matrix is larger than its row allows")
     left = np.where(by >= 0, values << np.clip(by, 0, 62), values >> np.clip(-by, 0, 63))
-    worst = np.ldexp(float(units), np.clip(by, -1000, 500)) + 1.0
+    worst = np.ldexp(float(units), near) + 1.0
     return left, float(mul(np.sqrt(np.square(worst).sum()), 1.0 + 2.0**-40, power(-PLACES)))

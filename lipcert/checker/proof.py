@@ -12,7 +12,7 @@ from .claims import Claim
 from .exact import CheckError, mul, root, up_ratio
 from .maps import Convolution, check_rows
 from .matrix import Matrices
-from .network import Affine, Network, Stage, affine_growth
+from .network import Affine, Network, growth
 from .positive import Refuted, prove_contraction
 from .torus import prove_torus
 
@@ -49,38 +49,29 @@ class Checker:
                 raise Refuted(f"{claim.what}: the model computes no such value")
             waiting.setdefault(claim.target, []).append(claim)
         for name, maker in network.makers.items():
-            self.known[name] = self._growth(maker)
+            self.known[name] = growth(maker, self.known)
             if math.isnan(self.known[name]):
                 raise CheckError(f"no constant of {name!r} is known")
             for claim in waiting.get(name, []):
                 self.check(claim)
-                if claim.source is not None:  # of itself alone: nothing else rests on it
-                    continue
-                if claim.pair is None:
-                    self._learn(name, claim.constant)
-                elif name == network.logits:
-                    self.pairs[claim.pair] = claim.constant
+                self.learn(claim)
 
-    def _learn(self, name: str, constant: Fraction) -> None:
-        self.known[name] = min(self.known[name], up_ratio(constant))
-        self.exact[name] = min(self.exact.get(name, constant), constant)
-
-    def _growth(self, maker: Affine | Stage) -> float:
-        if isinstance(maker, Stage):
-            return float(mul(maker.constant, self.known[maker.source]))
-        return affine_growth(maker, self.known)
+    def learn(self, claim: Claim) -> None:
+        """Take in a claim, shown already."""
+        name, constant = claim.target, claim.constant
+        if claim.pair is None:
+            self.known[name] = min(self.known.get(name, math.inf), up_ratio(constant))
+            self.exact[name] = min(self.exact.get(name, constant), constant)
+        elif name == self.network.logits:
+            self.pairs[claim.pair] = constant
 
     def check(self, claim: Claim) -> None:
         """Raises Refuted unless the evidence shows the claim."""
-        if claim.source is not None and claim.source not in self.network.sizes:
-            raise Refuted(f"{claim.what}: the model has no such value")
-        if claim.torus is not None:
-            if claim.pair or claim.columns or claim.stages:
-                raise Refuted(f"{claim.what}: a torus shows the constant of a whole value only")
-            self._check_torus(claim)
-            return
         if claim.constant <= 0:
             raise Refuted(f"{claim.what} is not positive")
+        if claim.torus is not None:
+            self._check_torus(claim, claim.torus)
+            return
         if any(column.share < SMALL_SHARE for column in claim.columns):
             raise Refuted(f"{claim.what}: a share is not positive")
         if sum(math.ceil(column.share * WHOLE) for column in claim.columns) > WHOLE:
@@ -88,20 +79,15 @@ class Checker:
         scaled, squares = Matrices(self.network, self.known).of(claim)
         prove_contraction(scaled, squares, claim.factor, claim.what)
 
-    def _check_torus(self, claim: Claim) -> None:
+    def _check_torus(self, claim: Claim, torus: tuple[int, ...]) -> None:
         """A torus gives the norm of one convolution; what it reads is known."""
-        maker = self.network.makers.get(claim.target)
-        assert claim.torus is not None
-        summands = maker.summands if isinstance(maker, Affine) else ()
-        if len(summands) != 1 or len(summands[0][1]) != 1:
-            raise Refuted(f"{claim.what}: it is not one convolution")
-        source, (only,) = summands[0]
-        if not isinstance(only, Convolution):
-            raise Refuted(f"{claim.what}: it is not one convolution")
-        if claim.source not in (None, source):
-            raise Refuted(f"{claim.what}: it is not what the convolution reads")
-        before = Fraction(1 if claim.source is not None else self.known[source])
-        prove_torus(only, claim.torus, claim.constant / before, claim.what)
+        if claim.pair or claim.columns or claim.stages:
+            raise Refuted(f"{claim.what}: a torus shows the constant of a whole value only")
+        match self.network.makers.get(claim.target):
+            case Affine(summands=((source, (Convolution() as only,)),)):
+                prove_torus(only, torus, claim.constant / Fraction(self.known[source]), claim.what)
+            case _:
+                raise Refuted(f"{claim.what}: it is not one convolution")
 
     def proved(self, value: str) -> Fraction:
         """The smallest constant proved of a value, as claimed where a claim gave it."""

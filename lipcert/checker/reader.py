@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from .batches import check_carried
-from .constants import fraction, loosened, spread
+from .constants import rationals, reshaped, spread
 from .exact import CheckError, Weight, weight
 from .maps import Map, Scale
 from .network import Affine, Network, References, Stage
 from .wire import File, Node
 
-Normalisation = tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
+Fractions = tuple[Fraction, ...]
+Normalisation = tuple[Fractions, Fractions]
 """Means and standard deviations, one each or one per channel."""
+Summands = list[tuple[str, tuple[Map, ...]]]
+"""Values and the maps after each, whose results are added."""
 
 
 @dataclass
@@ -50,17 +53,12 @@ class Importer:
         if not self.file.input_shape or min(shape) < 1:
             raise CheckError("the model does not declare the shape of its input")
         self.network.input, self.network.input_shape = self.file.input, shape
-        if self.before is None:
-            flat = self.network.value(self.file.input, math.prod(shape), None)
-        else:
+        maker = None
+        if self.before is not None:
             self.network.input = f"{self.file.input}/data"
-            self.network.value(self.network.input, math.prod(shape), None)
-            maker = normalisation(self.network.input, *self.before, shape)
-            means, deviations = self.before
-            tame = all(2**-40 < std < 2**40 for std in deviations)
-            if not tame or not all(abs(mean) < 2**60 for mean in means):
-                self.network.computed = self.network.input  # float32 may lose it
-            flat = self.network.value(self.file.input, math.prod(shape), maker)
+            data = self.network.value(self.network.input, math.prod(shape), None)
+            maker = self.normalisation(data.reshape(shape), *self.before)
+        flat = self.network.value(self.file.input, math.prod(shape), maker)
         self.signals[self.file.input] = flat.reshape(shape)
         for name, values in self.file.constants.items():
             self.constant(name, values)
@@ -82,10 +80,9 @@ class Importer:
             raise CheckError("the model does not have exactly one output that depends on its input")
         network = self.network
         network.output = network.joined(f"{name}/out", self.signals[name])
-        network.output_count = network.sizes[network.output]
         network.logits = network.output
         last = network.makers.get(network.output)
-        one = network.output_count == 1
+        one = network.sizes[network.output] == 1
         if isinstance(last, Stage) and last.kind == ("Sigmoid" if one else "Softmax"):
             network.logits = last.source
 
@@ -104,9 +101,13 @@ class Importer:
         for name in filter(None, node.outputs):
             if name in self.signals or name in self.reals or name in self.wholes:
                 raise CheckError(f"the name {name!r} stands for two tensors")
-        handler(self, node)
-        if (self.file.input_shape[0] or 1) > 1 and fed:
-            check_carried(self, node)
+        try:
+            handler(self, node)
+            if (self.file.input_shape[0] or 1) > 1 and fed:
+                check_carried(self, node)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            where = "".join(node.outputs[:1])
+            raise CheckError(f"{node.kind} of {where!r} makes no sense: {error}") from error
 
     def real(self, name: str) -> Weight:
         """A constant of reals."""
@@ -129,10 +130,26 @@ class Importer:
             raise CheckError(f"{name!r} is no constant of the file")
         return np.asarray(self.file.constants[name], dtype=np.float64)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a signal or a constant of reals."""
+        return (self.signals[name] if name in self.signals else self.real(name).mantissa).shape
+
+    def scaled(self, array: References, shape: tuple[int, ...], factor: Weight | None) -> Summands:
+        """A signal broadcast to a shape, times a constant."""
+        own: tuple[Map, ...] = ()
+        if factor is not None:
+            own = (Scale(reshaped(spread(factor, shape), (math.prod(shape),))),)
+        parts = self.network.gathers(np.broadcast_to(array, shape))
+        return [(source, (*maps, *own)) for source, maps in parts]
+
+    def through(self, node: Node, array: References, one: Map) -> Summands:
+        """A signal, made one value, through a map."""
+        return [(self.network.joined(f"{node.outputs[0]}/in", array), (one,))]
+
     def affine(
         self,
         node: Node,
-        summands: list[tuple[str, tuple[Map, ...]]],
+        summands: Summands,
         shape: tuple[int, ...],
         bias: Weight | None = None,
         computed: tuple[int, float | None] = (0, None),
@@ -142,38 +159,23 @@ class Importer:
         maker = Affine(tuple(summands), bias, *computed)
         self.signals[name] = self.network.value(name, math.prod(shape), maker).reshape(shape)
 
-    def stage(self, node: Node, array: References, maker: Stage) -> None:
-        """A new value behind a nonlinearity of the same size."""
-        name = node.outputs[0]
-        source = self.network.joined(f"{name}/in", array)
-        own = Stage(source, maker.kind, maker.slopes, maker.constant, maker.parameters)
-        self.signals[name] = self.network.value(name, array.size, own).reshape(array.shape)
+    def stage(
+        self, node: Node, array: References, maker: Stage, shape: tuple[int, ...] | None = None
+    ) -> None:
+        """A new value behind a nonlinearity, of the same shape unless another is given."""
+        name, sides = node.outputs[0], array.shape if shape is None else shape
+        own = replace(maker, source=self.network.joined(f"{name}/in", array))
+        self.signals[name] = self.network.value(name, math.prod(sides), own).reshape(sides)
 
-
-def normalisation(
-    source: str, mean: tuple[Fraction, ...], std: tuple[Fraction, ...], shape: tuple[int, ...]
-) -> Affine:
-    """``(x − mean) / std``, one number for all elements or one per channel."""
-    sides = (
-        (1, len(std), *(1,) * (len(shape) - 2))
-        if shape[1] == len(std)
-        else (*(1,) * (len(shape) - 1), len(std))
-    )
-    factors = [fraction(1 / s, (1,)) for s in std]
-    shifts = [fraction(-m / s, (1,)) for m, s in zip(mean, std, strict=True)]
-    own, bias = (
-        loosened(
-            weight(np.array([float_of(part) for part in parts]).reshape(sides)),
-            np.array([part.radius for part in parts]),
-        )
-        for parts in (factors, shifts)
-    )
-    wide = spread(own, shape)
-    flat = Weight(wide.mantissa.reshape(-1), wide.exponent, wide.radius)
-    shift = spread(bias, shape)
-    return Affine(((source, (Scale(flat),)),), shift, 6, shift.length)
-
-
-def float_of(own: Weight) -> float:
-    """The one number that a weight holds."""
-    return math.ldexp(float(own.mantissa.reshape(-1)[0]), own.exponent)
+    def normalisation(self, data: References, mean: Fractions, std: Fractions) -> Affine:
+        """``(x − mean) / std``, one number for all elements or one per channel."""
+        shape = data.shape
+        tame = all(2**-40 < value < 2**40 for value in std)
+        if not tame or not all(abs(value) < 2**60 for value in mean):
+            self.network.computed = self.network.input  # float32 may lose it
+        sides = [1] * len(shape)
+        sides[1 if shape[1] == len(std) else -1] = len(std)
+        shifts = [-m / s for m, s in zip(mean, std, strict=True)]
+        factor, shift = (rationals(v, tuple(sides)) for v in ([1 / s for s in std], shifts))
+        bias = spread(shift, shape)
+        return Affine(tuple(self.scaled(data, shape, factor)), bias, 6, bias.length)

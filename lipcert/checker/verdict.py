@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from . import file
 from .certificates import check_samples
-from .exact import CheckError
+from .exact import CheckError, up_ratio
 from .importing import network_of
 from .positive import Refuted
 from .proof import Checker
@@ -80,7 +79,7 @@ def _check(path: Path, model: Path, data: Path | None) -> Verdict:
             f"the constant of {proof.value!r}: {float(proof.lipschitz):.12g} is claimed, "
             f"{checker.known[proof.value]:.12g} is proved"
         )
-    constant = f"‖f(x) − f(y)‖ ≤ {_up(proof.lipschitz)} ‖x − y‖ for {proof.value!r}"
+    constant = f"‖f(x) − f(y)‖ ≤ {up_ratio(proof.lipschitz):.17g} ‖x − y‖ for {proof.value!r}"
     if samples is None:
         return Verdict("proved", _told(constant), proof.lipschitz)
     if data is None:
@@ -102,11 +101,6 @@ def _told(text: str) -> str:
     """One line that can be printed, whatever names a file holds."""
     text = text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _up(value: Fraction) -> str:
-    near = float(value)
-    return f"{near if Fraction(near) >= value else math.nextafter(near, math.inf):.17g}"
 
 
 def _content(path: Path, most: int) -> bytes:

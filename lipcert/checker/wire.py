@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +15,41 @@ from .exact import CheckError
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+Message = dict[str, Any]
 
 LOWEST_OPSET, HIGHEST_OPSET = 7, 24
 """Operations mean other things before and, for all that is known here, after."""
-ATTRIBUTES = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 8, 8: 9, 9: 10, 10: 11, 11: 22, 12: 23}
-"""The field of AttributeProto that holds the value, for each type of attribute."""
 TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 9: "|b1", 11: "<f8"}
 """Element types of TensorProto that are read."""
-EMPTY = memoryview(b"")
+VALUES = ("f", "i", "s", "t", "g", "floats", "ints", "strings", "tensors", "graphs", "sp", "sps")
+"""The field of AttributeProto that holds the value, for each type of attribute from 1 on."""
 MOST_NODES = 20_000
 MOST_ELEMENTS = 1 << 28
+
+MESSAGES = """
+Model: 7 graph Graph, 8 opsets Opset*, 25 functions bytes*
+Opset: 1 domain text, 2 version int
+Graph: 1 nodes bytes*, 5 tensors Tensor*, 15 sparse bytes*
+Graph: 11 inputs Declared*, 12 outputs Declared*
+Node: 1 inputs text*, 2 outputs text*, 4 kind text, 5 attributes Attribute*, 7 domain text
+Attribute: 1 name text, 20 type int, 21 reference text, 2 f 4, 3 i int, 4 s text, 5 t Tensor
+Attribute: 6 g bytes, 7 floats 4*, 8 ints int*
+Attribute: 9 strings bytes*, 10 tensors bytes*, 11 graphs bytes*, 22 sp bytes, 23 sps bytes*
+Tensor: 1 sides int*, 2 type int, 8 name text, 9 raw bytes, 4 floats 4*, 5 wholes int*, 7 longs int*
+Tensor: 10 doubles 8*, 13 beside Entry*, 14 location int
+Entry: 1 key text, 2 value text
+Declared: 1 name text, 2 type Type
+Type: 1 tensor TensorType
+TensorType: 2 shape Shape
+Shape: 1 sides Side*
+Side: 1 value int
+"""
+"""Number, name and kind of the fields that are read; ``*`` may be there many times."""
+FIELDS: dict[str, dict[int, tuple[str, str]]] = {}
+for line in MESSAGES.strip().splitlines():
+    of, fields = line.split(": ")
+    entries = (entry.split() for entry in fields.split(", "))
+    FIELDS.setdefault(of, {}).update({int(number): (name, kind) for number, name, kind in entries})
 
 
 @dataclass(frozen=True)
@@ -50,30 +75,6 @@ class File:
     beside: tuple[str, ...] = ()
 
 
-def fields(data: memoryview) -> Iterator[tuple[int, Any]]:
-    """Field numbers and raw values of one message: integers, slices of the bytes, and ``bytes``
-    for numbers of fixed width."""
-    place, end = 0, len(data)
-    while place < end:
-        key, place = _varint(data, place)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            value, place = _varint(data, place)
-            yield number, value
-            continue
-        if kind == 2:
-            size, place = _varint(data, place)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-        else:
-            raise CheckError("the model is not an ONNX file")
-        if size > end - place:
-            raise CheckError("the model file ends too early")
-        held = data[place : place + size]
-        yield number, held if kind == 2 else bytes(held)
-        place += size
-
-
 def _varint(data: memoryview, place: int) -> tuple[int, int]:
     value = shift = 0
     while place < len(data) and shift < 70:
@@ -81,103 +82,117 @@ def _varint(data: memoryview, place: int) -> tuple[int, int]:
         place += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value & (2**64 - 1), place
+            value &= 2**64 - 1
+            return value - (value >> 63 << 64), place
         shift += 7
     raise CheckError("the model is not an ONNX file")
 
 
-def _signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
-
-
-def _text(value: Any) -> str:
-    try:
-        return str(_slice(value), "utf-8")
-    except UnicodeDecodeError as error:
-        raise CheckError("a name in the model is not UTF-8") from error
-
-
-def _slice(value: Any) -> memoryview:
-    if not isinstance(value, memoryview):
-        raise CheckError("the model is not an ONNX file")
-    return value
-
-
-def _one(parts: dict[int, list[Any]], number: int, default: Any) -> Any:
-    """The value of a field that may be there once: readers differ on what repeating it means."""
-    values = parts.get(number, [default])
-    if len(values) != 1 or type(values[0]) is not type(default):
-        raise CheckError("a field of the model is repeated, or of another kind")
-    return values[0]
-
-
-def _floats(values: list[Any], width: int) -> bytes:
-    """Repeated numbers of fixed width, packed or not."""
-    if any(isinstance(value, int) or len(value) % width for value in values):
-        raise CheckError("the model is not an ONNX file")
-    return b"".join(bytes(value) for value in values)
-
-
-def _integers(values: list[Any]) -> list[int]:
-    """Repeated integers, packed or not."""
-    found: list[int] = []
-    for value in values:
-        if isinstance(value, int):
-            found.append(_signed(value))
+def _raw_fields(data: memoryview) -> Iterator[tuple[int, str, Any]]:
+    """Number, kind and value of each field: an ``int``, or ``bytes`` and of width ``4``, ``8``."""
+    place = 0
+    while place < len(data):
+        key, place = _varint(data, place)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, place = _varint(data, place)
+            yield number, "int", value
             continue
-        place = 0
-        while place < len(_slice(value)):
-            one, place = _varint(value, place)
-            found.append(_signed(one))
+        if wire == 2:
+            size, place = _varint(data, place)
+        elif wire in (1, 5):
+            size = 8 if wire == 1 else 4
+        else:
+            raise CheckError("the model is not an ONNX file")
+        if not 0 <= size <= len(data) - place:
+            raise CheckError("the model file ends too early")
+        yield number, "bytes" if wire == 2 else str(size), data[place : place + size]
+        place += size
+
+
+def _message(data: memoryview, kind: str) -> Message:
+    """The known fields of a message by name: lists of those that may be there many times, None
+    where another is missing.  Readers differ on what repeating those means: it is refused."""
+    known = FIELDS[kind]
+    found: Message = {name: [] if own[-1] == "*" else None for name, own in known.values()}
+    for number, wire, value in _raw_fields(data):
+        if number not in known:
+            continue
+        name, own = known[number]
+        if own[-1] == "*":
+            found[name] += _many(own[:-1], wire, value)
+        elif found[name] is not None:
+            raise CheckError("a field of the model is repeated")
+        else:
+            found[name] = _one(own, wire, value)
     return found
 
 
-def _grouped(data: memoryview) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = {}
-    for number, value in fields(_slice(data)):
-        found.setdefault(number, []).append(value)
+def _many(kind: str, wire: str, value: Any) -> list[Any]:
+    """The values in one field of a repeated kind; floating-point numbers together as one array."""
+    if kind in ("4", "8") and wire in (kind, "bytes") and len(value) % int(kind) == 0:
+        return [np.frombuffer(value, dtype=f"<f{kind}")]
+    if kind != "int" or wire != "bytes":
+        return [_one(kind, wire, value)]
+    found, place = [], 0
+    while place < len(value):
+        one, place = _varint(value, place)
+        found.append(one)
     return found
 
 
-def tensor(data: memoryview, folder: Path | None) -> tuple[str, Array]:
+def _one(kind: str, wire: str, value: Any) -> Any:
+    """The value of a field.  Raises CheckError where it is of another kind."""
+    if wire != (kind if kind in ("int", "4", "8") else "bytes"):
+        raise CheckError("a field of the model is of another kind")
+    if kind in ("4", "8"):
+        return float(np.frombuffer(value, dtype=f"<f{kind}")[0])
+    if kind == "text":
+        try:
+            return str(value, "utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckError("a name in the model is not UTF-8") from error
+    return _message(value, kind) if kind in FIELDS else value
+
+
+def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by name.  Raises CheckError where a name stands for two of them."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise CheckError("a name in the model stands for two things")
+    return found
+
+
+def _tensor(parts: Message, folder: Path | None) -> tuple[str, Array]:
     """Name and values of a TensorProto; files beside the model are read from ``folder``."""
-    parts = _grouped(data)
-    name = _text(_one(parts, 8, EMPTY))
-    shape = tuple(_integers(parts.get(1, [])))
-    code = _one(parts, 2, 0)
+    name, shape, code = parts["name"] or "", tuple(parts["sides"]), parts["type"]
     if code not in TYPES:
         raise CheckError(f"the tensor {name!r} is of an element type that is not read")
     kind = np.dtype(TYPES[code])
-    count = 1
-    for side in shape:
-        count *= side
-    if min(shape, default=0) < 0 or count > MOST_ELEMENTS:
+    size = math.prod(shape) * kind.itemsize
+    if min(shape, default=0) < 0 or math.prod(shape) > MOST_ELEMENTS:
         raise CheckError(f"the tensor {name!r} is too large")
-    if _one(parts, 14, 0) == 1:
-        raw = _beside(parts.get(13, []), folder, name, count * kind.itemsize)
-    elif 9 in parts:
-        raw = bytes(_one(parts, 9, EMPTY))
-    elif code == 1:
-        raw = _floats(parts.get(4, []), 4)
-    elif code == 11:
-        raw = _floats(parts.get(10, []), 8)
+    if parts["location"] == 1:
+        raw = _beside(parts, folder, size)
+    elif parts["raw"] is not None:
+        raw = parts["raw"]
+    elif kind.kind == "f":
+        raw = _joined(parts["floats" if code == 1 else "doubles"]).astype(kind).tobytes()
     else:
-        listed = _integers(parts.get(7 if code == 7 else 5, []))
-        raw = np.array(listed, dtype=kind).tobytes()
-    if len(raw) != count * kind.itemsize:
+        raw = np.array(parts["longs" if code == 7 else "wholes"], dtype=kind).tobytes()
+    if len(raw) != size:
         raise CheckError(f"the tensor {name!r} does not have the values that its shape needs")
     return name, np.frombuffer(raw, dtype=kind).reshape(shape)
 
 
-def _beside(entries: list[memoryview], folder: Path | None, name: str, size: int) -> bytes:
+def _joined(parts: list[Array]) -> Array:
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _beside(parts: Message, folder: Path | None, size: int) -> bytes:
     """Bytes of a tensor that lies in a file of its own, inside the model's folder only."""
-    known: dict[str, str] = {}
-    for entry in entries:
-        parts = _grouped(entry)
-        key = _text(_one(parts, 1, EMPTY))
-        if key in known:
-            raise CheckError(f"the tensor {name!r} lies in two places")
-        known[key] = _text(_one(parts, 2, EMPTY))
+    name = parts["name"]
+    known = _named([(entry["key"] or "", entry["value"] or "") for entry in parts["beside"]])
     location = known.get("location", "")
     if folder is None or not location or Path(location).name != location:
         raise CheckError(f"the tensor {name!r} lies outside the model's folder")
@@ -192,92 +207,62 @@ def _beside(entries: list[memoryview], folder: Path | None, name: str, size: int
         raise CheckError(f"the tensor {name!r} does not have the values that its shape needs")
     with path.open("rb") as stream:
         stream.seek(offset)
-        return stream.read(length)
+        return bytes(stream.read(length))
 
 
-def _attribute(data: memoryview) -> tuple[str, Any]:
+def _attribute(parts: Message) -> tuple[str, Any]:
     """Name and value of an AttributeProto, which must hold the one value that its type says."""
-    parts = _grouped(data)
-    name, kind = _text(_one(parts, 1, EMPTY)), _one(parts, 20, 0)
-    held = [number for number in ATTRIBUTES.values() if number in parts]
-    number = ATTRIBUTES.get(kind, held[0] if held else 0)
-    if held not in ([number], []) or parts.get(21):
+    name = parts["name"] or ""
+    own = {"name", "type", "reference"}
+    held = [key for key, value in parts.items() if key not in own and value not in (None, [])]
+    wanted = held[0] if held else ""
+    if 0 < (parts["type"] or 0) <= len(VALUES):
+        wanted = VALUES[parts["type"] - 1]
+    if held not in ([wanted], []) or parts["reference"] is not None:
         raise CheckError(f"the attribute {name!r} holds something else than its type says")
-    if number == 5:
-        return name, tensor(_one(parts, 5, EMPTY), None)[1]
-    if number == 4:
-        return name, _text(_one(parts, 4, EMPTY))
-    if number == 8:
-        return name, tuple(_integers(parts.get(8, [])))
-    if number == 7:
-        return name, tuple(np.frombuffer(_floats(parts.get(7, []), 4), dtype="<f4").tolist())
-    if number == 2:
-        return name, struct.unpack("<f", _one(parts, 2, bytes(4)))[0]
-    if number == 3:
-        return name, _signed(_one(parts, 3, 0))
-    return name, None
+    value: Any = parts.get(wanted)
+    if wanted == "t":
+        return name, _tensor(value or _message(memoryview(b""), "Tensor"), None)[1]
+    if wanted in ("floats", "ints"):
+        return name, tuple(value if wanted == "ints" else _joined(value).tolist())
+    return name, value if value is not None else {"f": 0.0, "i": 0, "s": ""}.get(wanted)
 
 
 def _node(data: memoryview) -> Node:
-    parts = _grouped(data)
-    domain = _text(_one(parts, 7, EMPTY))
-    kind = _text(_one(parts, 4, EMPTY))
+    parts = _message(data, "Node")
+    kind, domain = parts["kind"] or "", parts["domain"] or ""
     if domain not in ("", "ai.onnx"):
         kind = f"{domain}.{kind}"
-    attributes = _named([_attribute(value) for value in parts.get(5, [])])
-    inputs, outputs = (tuple(_text(v) for v in parts.get(n, [])) for n in (1, 2))
-    return Node(kind, inputs, outputs, attributes)
+    attributes = _named([_attribute(one) for one in parts["attributes"]])
+    return Node(kind, tuple(parts["inputs"]), tuple(parts["outputs"]), attributes)
 
 
-def _named(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Values by name.  Raises CheckError where a name stands for two of them."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise CheckError("a name in the model stands for two things")
-    return found
-
-
-def _declared(data: memoryview) -> tuple[str, tuple[int | None, ...]]:
+def _declared(parts: Message) -> tuple[str, tuple[int | None, ...]]:
     """Name and sides of a declared value, None for sides that the file leaves open."""
-    parts = _grouped(data)
-    shape = parts
-    for number in (2, 1, 2):  # its type, that of a tensor, the shape
-        shape = _grouped(_one(shape, number, EMPTY))
-    sides: list[int | None] = []
-    for side in shape.get(1, []):
-        known = _grouped(side)
-        sides.append(_signed(_one(known, 1, 0)) if 1 in known else None)
-    return _text(_one(parts, 1, EMPTY)), tuple(sides)
+    inner: Message | None = parts
+    for key in ("type", "tensor", "shape"):
+        inner = inner[key] if inner is not None else None
+    return parts["name"] or "", tuple(side["value"] for side in inner["sides"]) if inner else ()
 
 
 def read(content: bytes, folder: Path | None) -> File:
     """The model in a file's bytes.  Raises CheckError for what is not read."""
-    model = _grouped(memoryview(content))
-    if 7 not in model or model.get(25):
+    model = _message(memoryview(content), "Model")
+    graph = model["graph"]
+    if graph is None or model["functions"]:
         raise CheckError("the file holds no plain ONNX model")
-    entries = [_grouped(entry) for entry in model.get(8, [])]
-    opsets = _named([(_text(_one(e, 1, EMPTY)) or "ai.onnx", _one(e, 2, 0)) for e in entries])
+    opsets = _named([(e["domain"] or "ai.onnx", e["version"] or 0) for e in model["opsets"]])
     opset = opsets.get("ai.onnx", 0)
     if not LOWEST_OPSET <= opset <= HIGHEST_OPSET:
         raise CheckError(f"the model is of opset {opset}")
-    graph = _grouped(_one(model, 7, EMPTY))
-    if len(graph.get(1, [])) > MOST_NODES or graph.get(15):
+    if len(graph["nodes"]) > MOST_NODES or graph["sparse"]:
         raise CheckError("the model has too many nodes, or sparse weights")
-    constants = _named([tensor(data, folder) for data in graph.get(5, [])])
-    inputs = [_declared(data) for data in graph.get(11, [])]
-    fed = [(name, shape) for name, shape in inputs if name not in constants]
+    constants = _named([_tensor(one, folder) for one in graph["tensors"]])
+    fed = [own for own in map(_declared, graph["inputs"]) if own[0] not in constants]
     if len(fed) != 1:
         raise CheckError("the model does not have exactly one input")
-    nodes = tuple(_node(data) for data in graph.get(1, []))
-    outputs = tuple(_declared(data)[0] for data in graph.get(12, []))
-    beside = tuple(location for data in graph.get(5, []) for location in _locations(data))
+    nodes = tuple(map(_node, graph["nodes"]))
+    outputs = tuple(_declared(one)[0] for one in graph["outputs"])
+    outside = [entry for one in graph["tensors"] if one["location"] == 1 for entry in one["beside"]]
+    beside = tuple(entry["value"] or "" for entry in outside if entry["key"] == "location")
     return File(opset, nodes, constants, *fed[0], outputs, beside)
-
-
-def _locations(data: memoryview) -> list[str]:
-    """Names of the files beside the model that a tensor is read from."""
-    parts = _grouped(data)
-    if _one(parts, 14, 0) != 1:
-        return []
-    entries = [_grouped(entry) for entry in parts.get(13, [])]
-    return [_text(_one(e, 2, EMPTY)) for e in entries if _text(_one(e, 1, EMPTY)) == "location"]

@@ -24,7 +24,7 @@ from lipcert.checker.network import Affine, Network, Stage
 from lipcert.conic.hkm import Outcome, solve
 from lipcert.conic.problem import Block, Problem, ScaledProblem
 from lipcert.conic.rows import Piece, PieceRows
-from lipcert.proof.layers import ancestors, largest_singular_value
+from lipcert.proof.layers import largest_singular_value
 from lipcert.proof.prover import Floats, Prover
 from lipcert.proof.weights import Multipliers, Rows, entry_of, given, weighed_claim
 
@@ -70,7 +70,7 @@ def solvable(network: Network, target: str, seconds: float) -> bool:
 
 def _readers(network: Network, target: str) -> int:
     """Elements of the values that are made of the input directly, about the rank of all rows."""
-    used = ancestors(network, target)
+    used = network.before(target)
     return sum(
         network.sizes[name]
         for name in used
@@ -81,8 +81,9 @@ def _readers(network: Network, target: str) -> int:
 
 def _stages_before(network: Network, target: str) -> list[str]:
     """Nonlinearities that a value is made of, in order."""
-    used = ancestors(network, target)
-    return [name for name, _ in network.stages() if name in used]
+    used = network.before(target)
+    makers = network.makers.items()
+    return [name for name, maker in makers if name in used and isinstance(maker, Stage)]
 
 
 def rows_of(prover: Prover, target: str) -> Rows:

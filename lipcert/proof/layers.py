@@ -39,7 +39,7 @@ def layer_claims(prover: Prover, value: str, max_work: float) -> None:
     max_work : floating-point operations that all rows may take.
     """
     network = prover.network
-    used = ancestors(network, value)
+    used = network.before(value)
     ends = {name for name in used if _is_end(network, name, value)}
     chosen = _chosen(network, ends, ROW_WORK * max_work)
     names = [name for name in network.makers if name in used]
@@ -59,20 +59,6 @@ def layer_claims(prover: Prover, value: str, max_work: float) -> None:
         prover.forget()
 
 
-def ancestors(network: Network, value: str) -> set[str]:
-    """The values that a value is made of, itself with them."""
-    found = {value}
-    for name in reversed(list(network.makers)):
-        if name in found:
-            maker = network.makers[name]
-            found |= (
-                {maker.source}
-                if isinstance(maker, Stage)
-                else {source for source, _ in maker.summands}
-            )
-    return found
-
-
 def _is_end(network: Network, name: str, value: str) -> bool:
     """Whether a linear stretch ends here: a nonlinearity reads it, or nothing does."""
     maker = network.makers.get(name)
@@ -82,7 +68,8 @@ def _is_end(network: Network, name: str, value: str) -> bool:
         isinstance(one, Dense | Convolution) for _, maps in maker.summands for one in maps
     )
     says = says or any(not isinstance(network.makers.get(s), Stage) for s, _ in maker.summands)
-    return says and (name == value or any(stage.source == name for _, stage in network.stages()))
+    stages = (other for other in network.makers.values() if isinstance(other, Stage))
+    return says and (name == value or any(stage.source == name for stage in stages))
 
 
 def _chosen(network: Network, ends: set[str], most: float) -> dict[str, bool]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lipcert.bounds.context import Progress, silent
 from lipcert.checker.claims import Claim
-from lipcert.checker.exact import Integers, Rows, mul, up_ratio
+from lipcert.checker.exact import Integers, Rows, up_ratio
 from lipcert.checker.matrix import Key, Matrices
-from lipcert.checker.network import Affine, Network, Stage, affine_growth
+from lipcert.checker.network import Affine, Network, Stage, growth
 from lipcert.checker.positive import (
     FACTOR_PLACES,
     PLACES,
@@ -48,7 +48,7 @@ class Remembered(Matrices):
         """What the checker pulls back."""
         columns = frozenset((column.signal, column.remainder) for column in claim.columns)
         pair = claim.pair if value == claim.target else None
-        key = (value, claim.source, pair, len(rows.mantissa), columns, frozenset(weights))
+        key = (value, pair, len(rows.mantissa), columns, frozenset(weights))
         if key not in self.pulled:
             self.pulled[key] = super().pull(claim, value, rows, weights)
         return self.pulled[key]
@@ -80,11 +80,7 @@ class Prover:
 
     def pass_on(self, name: str) -> None:
         """Bound a value by what it is made of, with no claim about it."""
-        maker = self.network.makers[name]
-        if isinstance(maker, Stage):
-            size = float(mul(maker.constant, self.known[maker.source]))
-        else:
-            size = affine_growth(maker, self.known)
+        size = growth(self.network.makers[name], self.known)
         claimed = self.checker.exact.get(name)
         self.known[name] = size if claimed is None else min(size, up_ratio(claimed))
 
@@ -118,12 +114,7 @@ class Prover:
     def enter(self, claim: Claim) -> None:
         """Take in a claim that is proved."""
         self.claims.append(claim)
-        if claim.pair is not None:
-            self.checker.pairs[claim.pair] = claim.constant
-            return
-        name, checker = claim.target, self.checker
-        checker.known[name] = min(checker.known.get(name, np.inf), up_ratio(claim.constant))
-        checker.exact[name] = min(checker.exact.get(name, claim.constant), claim.constant)
+        self.checker.learn(claim)
 
     def forget(self) -> None:
         """Let go of the rows that were pulled back."""

@@ -82,8 +82,6 @@ def proof_file(
 
 def _claim(claim: Claim) -> dict[str, Any]:
     found: dict[str, Any] = {"target": claim.target, "constant": str(claim.constant)}
-    if claim.source is not None:
-        found["source"] = claim.source
     if claim.pair is not None:
         found["pair"] = list(claim.pair)
     if claim.torus is not None:

@@ -225,6 +225,13 @@ def test_attributes_hold_what_their_type_says():
     made = loaded(content)
     made.graph.node[0].attribute.append(helper.make_attribute("axis", 1))
     unread(made.SerializeToString())
+    for other in range(1, 15):  # every other type of attribute
+        made = loaded(content)
+        made.graph.node[0].attribute[0].type = other
+        if other == onnx.AttributeProto.INT:
+            network(made.SerializeToString())
+        elif other <= onnx.AttributeProto.SPARSE_TENSORS:
+            unread(made.SerializeToString())
 
 
 def test_numbers_of_another_kind_are_no_sides():

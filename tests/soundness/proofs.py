@@ -171,7 +171,6 @@ def case(kind: str, seed: int = 0, semantics: str = "real") -> Case:
         claims = by_torus(content)
     else:
         claims = network_claims(network, logits, pairs=True, time_limit=20.0).claims
-    claims = (*claims, *suffix_claims(content, claims)) if semantics == "float32" else claims
     checker = Checker(network_of(file, before))
     checker.run(list(claims))
     x = (3.0 * rng.normal(size=(SAMPLES, *network.input_shape[1:]))).astype(np.float32)
@@ -242,28 +241,6 @@ def size(prover: Prover, name: str) -> float:
     assert isinstance(one, Dense)
     weight = one.weight
     return float(np.linalg.norm(np.ldexp(weight.mantissa.astype(float), weight.exponent), 2))
-
-
-def suffix_claims(content: bytes, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
-    """The claims of the logits from what the last layer reads, where it reads one value."""
-    prover = Prover(network_of(read(content, None)))
-    network = prover.network
-    for name in network.makers:
-        prover.pass_on(name)
-    last = network.makers[network.logits]
-    if not isinstance(last, Affine) or len(last.summands) != 1:
-        return ()
-    source, maps = last.summands[0]
-    if len(maps) != 1 or not isinstance(maps[0], Dense) or source == network.input:
-        return ()
-    claim = Claim(
-        network.logits,
-        Fraction(size(prover, network.logits) * (1.0 + 1e-9)),
-        columns=(Column(source, False, Fraction(1)),),
-        source=source,
-    )
-    prover.checker.check(claim)
-    return (claim,)
 
 
 def flipped_weight(content: bytes, rng: np.random.Generator) -> bytes:
