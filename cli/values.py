@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-METHOD_NAMES = ("auto", "exact", "autolip", "averaged", "lipsdp", "lipsdp-layer")
+METHOD_NAMES = ("auto", "blocks", "exact", "autolip", "averaged", "lipsdp", "lipsdp-layer")
 """Methods named in the help text, so that it needs no import of torch; any registered is taken."""
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AUTO = ("exact", "autolip", "averaged", "lipsdp")
+AUTO = ("blocks", "exact", "autolip", "averaged", "lipsdp")
 """What ``method="auto"`` runs, in order, while time is left; the smallest bound counts."""
 LEFT_FOR_LOWER = 0.1
 """Share of the time limit for the lower bound where the upper one has used up all of it."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -60,12 +60,16 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class SignalForm:
-    """Stages in order; signal 0 is the input, signal k the output of ``stages[k-1]``."""
+    """Stages in order; signal 0 is the input, signal k the output of ``stages[k-1]``.
+
+    ``source`` is the graph that :func:`fold` made it from; a form made from another has none.
+    """
 
     input_shape: Shape
     stages: tuple[Stage, ...]
     output_terms: Terms
     output_shape: Shape
+    source: Graph | None = field(default=None, init=False, repr=False)
 
     def size(self, signal: int) -> int:
         """Number of elements of a signal."""
@@ -102,7 +106,9 @@ def fold(graph: Graph) -> SignalForm:
         else:
             values[node.output] = _passed(node, operands)
     output = _simplified(values[graph.output])
-    return SignalForm(graph.input_shape, tuple(stages), output, graph.output_shape)
+    form = SignalForm(graph.input_shape, tuple(stages), output, graph.output_shape)
+    object.__setattr__(form, "source", graph)
+    return form
 
 
 def starting_at(graph: Graph, form: SignalForm, value: str) -> SignalForm | None:

@@ -29,7 +29,7 @@ ORDER = (
     ("nonlinear",),
     ("graph",),
     ("onnx_import",),
-    ("signals", "head"),
+    ("signals", "head", "composition"),
     ("bounds",),
     ("certification",),
     ("inspection",),

@@ -2,6 +2,7 @@
 
 import lipcert.bounds.autolip
 import lipcert.bounds.averaged
+import lipcert.bounds.blocks
 import lipcert.bounds.exact
 import lipcert.bounds.lipsdp  # noqa: F401
 from lipcert.bounds.context import BoundContext, Progress

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lipcert.bounds.autolip import autolip_bound
 from lipcert.bounds.averaged import averaged_bound
+from lipcert.bounds.blocks import Block, block_bound, blocks_of, for_some_time, product_of
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.multipliers import multipliers_by_stage
 from lipcert.bounds.pairs import pairwise_table
@@ -23,6 +24,7 @@ from lipcert.bounds.parts import part_of, without_dead_stages
 from lipcert.bounds.plan import Stretch, describe, plan
 from lipcert.bounds.relaxation import Part, relax
 from lipcert.bounds.result import METHODS, Constants
+from lipcert.bounds.symmetric import symmetric_bound
 from lipcert.bounds.torus import torus_lipsdp
 from lipcert.conic.feasibility import proven_multipliers
 from lipcert.conic.hkm import Report
@@ -75,7 +77,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
         return plain
     stretches = plan(live, context)
     if not per_layer and (len(stretches) > 1 or stretches[0].boxed):
-        found = _on_the_torus(form, live, context)
+        found = _taken_apart(form, live, context)
         if found is not None:
             return found
     if all(stretch.boxed for stretch in stretches):
@@ -107,6 +109,53 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
         details,
         multipliers=multipliers,
     )
+
+
+def _taken_apart(form: SignalForm, live: SignalForm, context: BoundContext) -> Constants | None:
+    """The bound of a model too large for one block, where that is below the averaged one.
+
+    By convolutional parts, and by residual blocks where there are any, whichever is smaller.
+    """
+    blocks = context.once(blocks_of, form)
+    share = for_some_time(context, 2) if blocks else context
+    found = [_on_the_torus(form, live, share)]
+    context.interrupted = context.interrupted or share.interrupted
+    if blocks:
+        found.append(_by_blocks(form, blocks, context))
+    smaller = [constants for constants in found if constants is not None]
+    return min(smaller, key=lambda constants: constants.value, default=None)
+
+
+def _by_blocks(
+    form: SignalForm, blocks: tuple[Block, ...], context: BoundContext
+) -> Constants | None:
+    """The bound with a matrix inequality for each residual block and what is between them."""
+    plain = context.once(averaged_bound, form)
+    own = _one_block if len(blocks) > 1 else block_bound  # a single one is this very model
+    found = product_of(form, blocks, context, own)
+    if not found.value < plain.value:
+        return None
+    signals = {k: min(own, found.signals[k]) for k, own in plain.signals.items()}
+
+    def pairwise() -> np.ndarray:
+        smallest: np.ndarray = np.minimum(plain.pairwise(), found.pairwise())
+        return smallest
+
+    return replace(found, signals=signals, pairwise=pairwise)
+
+
+def _one_block(form: SignalForm, context: BoundContext) -> Constants:
+    """One block: by its symmetric Jacobians, else its matrix inequality where time is left."""
+    known = context.once(symmetric_bound, form)
+    if known is not None:
+        return known
+    if context.expired:
+        return context.once(averaged_bound, form)
+    try:
+        return lipsdp_neuron_bound(form, context)
+    except SolverError as error:
+        logger.info("%s", error)
+        return context.once(averaged_bound, form)
 
 
 def _on_the_torus(form: SignalForm, live: SignalForm, context: BoundContext) -> Constants | None:
