@@ -81,7 +81,10 @@ def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
     builder = _Builder(chain, context)
     central = central_start(builder.families, builder.used)
     if central is not None:
-        return ChainProblem(builder.families, central)
+        began = time.monotonic()
+        for family in builder.families:
+            holding(family, central)
+        return ChainProblem(builder.families, central, time.monotonic() - began)
     margins = [m / (chain.stages + 1) for m in (0.05, 0.2, 1.0, 4.0)] + [1.0, 4.0, 16.0]
     for margin in margins:
         start = builder.start(1.0 + margin)
