@@ -10,6 +10,7 @@ from itertools import groupby
 from lipcert.bounds.autolip import autolip_bound, slope_constant
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.obstacles import Obstacle, obstacles_of
+from lipcert.bounds.residual import ResidualBlock, residual_blocks
 from lipcert.display import Tabular
 from lipcert.graph import Affine, Graph, Node, Total
 from lipcert.nonlinear import Nonlinearity
@@ -74,6 +75,7 @@ class Inspection(Tabular):
     factors : what the product bound is made of, folded linear stretches and slopes.
     obstacles : every node that keeps a bound from being finite.
     product : the AutoLip bound, which joins branches more tightly than by adding their products.
+    blocks : every residual block x + g(x).
     """
 
     model: str
@@ -86,6 +88,7 @@ class Inspection(Tabular):
     factors: tuple[Factor, ...]
     obstacles: tuple[Obstacle, ...]
     product: float
+    blocks: tuple[ResidualBlock, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -111,6 +114,7 @@ def inspect_graph(graph: Graph, form: SignalForm, context: BoundContext) -> Insp
         tuple(_factors(form, context)),
         obstacles_of(form),
         autolip_bound(form, context).value,
+        residual_blocks(graph, context),
     )
 
 

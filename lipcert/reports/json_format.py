@@ -83,6 +83,17 @@ def inspection_object(inspection: Inspection) -> dict[str, Json]:
             "factors": [dataclasses.asdict(factor) for factor in inspection.factors],
             "product": inspection.product,
             "obstacles": [dataclasses.asdict(obstacle) for obstacle in inspection.obstacles],
+            "blocks": [
+                {
+                    "name": block.name,
+                    "start": block.start,
+                    "branch": block.branch,
+                    "norm": block.norm,
+                    "invertible": block.is_invertible,
+                    "inverse": block.inverse if block.is_invertible else None,
+                }
+                for block in inspection.blocks
+            ],
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from lipcert.reports import content
+from lipcert.reports import content, residual_rows
 from lipcert.reports.formats import renders
 from lipcert.reports.numbers import HEADLINE, TABLE, at_most
 from lipcert.reports.words import (
@@ -38,8 +38,17 @@ def inspection_markdown(inspection: Inspection) -> str:
         table(("from → to", f"{norm} norm ≤", "found by"), factors),
         content.factor_note(inspection),
         *_fact_lines(content.product_facts(inspection)),
+        *_blocks(inspection),
         *_obstacles(inspection),
     )
+
+
+def _blocks(inspection: Inspection) -> Iterator[str]:
+    if inspection.blocks:
+        rows = [(*map(code, row[:3]), *row[3:]) for row in residual_rows.block_rows(inspection)]
+        yield f"#### {residual_rows.HEADING}"
+        yield table(residual_rows.block_titles(inspection), rows)
+        yield residual_rows.block_note(inspection) + "."
 
 
 def _obstacles(inspection: Inspection) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from lipcert.reports import content, sensitivity_content
+from lipcert.reports import content, residual_rows, sensitivity_content
 from lipcert.reports.numbers import HEADLINE, at_most
 from lipcert.reports.words import (
     attack_note,
@@ -75,6 +75,9 @@ def layer_table(inspection: Inspection) -> str:
         f"{inspection.model}: {content.model_summary(inspection)}",
         _table(content.layer_titles(inspection), content.layer_rows(inspection)),
         content.contraction_note(inspection),
+        _table(residual_rows.block_titles(inspection), residual_rows.block_rows(inspection))
+        if inspection.blocks
+        else "",
         *(obstacles or ["Nothing stands in the way of a finite bound."]),
     )
 

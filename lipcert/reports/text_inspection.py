@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 
-from lipcert.reports import content
+from lipcert.reports import content, residual_rows
 from lipcert.reports.tables import Style, facts, grid, heading, names, note, title
 
 if TYPE_CHECKING:
@@ -22,6 +22,14 @@ LAYER_STYLES = (
     Style("bold", decimal=True),
     Style("green"),
 )
+BLOCK_STYLES = (
+    Style("cyan", shrinks=2),
+    Style("cyan", shrinks=3),
+    Style(shrinks=1),
+    Style("bold", decimal=True),
+    Style("green"),
+    Style("bold", decimal=True),
+)
 FACTOR_STYLES = (Style("cyan", shrinks=1), Style("bold", decimal=True), Style("dim"))
 
 
@@ -35,6 +43,7 @@ def inspection_layout(inspection: Inspection) -> RenderableType:
         "",
         *_product(inspection),
         "",
+        *_blocks(inspection),
         *_obstacles(inspection),
     )
 
@@ -47,6 +56,15 @@ def _product(inspection: Inspection) -> Iterator[RenderableType]:
     if left_out:
         yield note(left_out)
     yield facts(content.product_facts(inspection))
+
+
+def _blocks(inspection: Inspection) -> Iterator[RenderableType]:
+    if inspection.blocks:
+        yield heading(residual_rows.HEADING)
+        rows = residual_rows.block_rows(inspection)
+        yield grid(residual_rows.block_titles(inspection), rows, BLOCK_STYLES)
+        yield note(residual_rows.block_note(inspection))
+        yield ""
 
 
 def _obstacles(inspection: Inspection) -> Iterator[RenderableType]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 Run = Callable[..., Any]
 
@@ -47,3 +48,24 @@ def test_norm_and_spectral(run: Run, mlp: Path) -> None:
     assert len(set(norms.values())) == 3
     gram = json.loads(run("inspect", mlp, "--spectral", "gram", "--format", "json").stdout)
     assert gram["layers"][0]["norm"] == pytest.approx(norms["l2"], rel=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "linf"])
+def test_residual_blocks(run: Run, norm: str) -> None:
+    model = Path(__file__).parents[2] / "sample_models" / "digits_iresnet_conv.onnx"
+    schema = Path(__file__).parents[2] / "docs" / "schemas" / "inspect.schema.json"
+    text = run("inspect", model, "--norm", norm)
+    assert text.exit_code == 0
+    assert "Residual blocks x + g(x)" in text.stdout
+    found = json.loads(run("inspect", model, "--norm", norm, "--format", "json").stdout)
+    Draft202012Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(found)
+    assert len(found["blocks"]) == 2
+    for block in found["blocks"]:
+        assert block["invertible"] == (block["norm"] < 1.0) == (block["inverse"] is not None)
+        assert block["name"] in text.stdout
+    if norm == "l2":
+        assert "2 of 2 residual blocks invertible" in text.stdout
+
+
+def test_no_residual_blocks(run: Run, mlp: Path) -> None:
+    assert "Residual blocks" not in run("inspect", mlp).stdout
