@@ -24,7 +24,7 @@ from lipcert.conic.fourier import FourierBlock, holding
 MOST_ITERATIONS = 100
 FIRST = 3
 """Frequencies of a family in the working set from the beginning."""
-MOST_AT_ONCE = 24
+MOST_AT_ONCE = 3
 """Frequencies of a family that join at once."""
 TABLE_ELEMENTS = 1 << 22
 """Complex elements of the tables of one member."""
@@ -289,7 +289,8 @@ class _Run:
         ):
             joining = bad[~looked[bad]]
             if len(joining) > MOST_AT_ONCE:
-                places = torch.linspace(0, len(joining) - 1, MOST_AT_ONCE).round().long()
+                places = (torch.arange(MOST_AT_ONCE) + 0.5) * (len(joining) / MOST_AT_ONCE)
+                places = places.long()
                 joining = joining[places]
             if not len(joining):
                 continue
