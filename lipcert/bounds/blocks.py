@@ -11,13 +11,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import METHODS, Constants
-from lipcert.bounds.symmetric import symmetric_bound
+from lipcert.bounds.symmetric import symmetric_bound, symmetric_parts
 from lipcert.composition import pieces_of
 from lipcert.errors import UnsupportedError
 from lipcert.rounding import mul_up
@@ -41,6 +42,11 @@ class Block:
     label: str
     skips: bool
 
+    @cached_property
+    def is_symmetric(self) -> bool:
+        """Whether it is of the form of which a norm or two give the constant."""
+        return self.skips and symmetric_parts(self.form) is not None
+
 
 @METHODS.register("blocks", norms=("l2",))
 def blocks_bound(form: SignalForm, context: BoundContext) -> Constants:
@@ -48,15 +54,14 @@ def blocks_bound(form: SignalForm, context: BoundContext) -> Constants:
 
     A block ``x + Aᵀ Γ φ(A x + b)`` has the constant of its symmetric Jacobians, all else its
     averaged bound.  Half of the time that is left is all that it plans with.  Raises
-    UnsupportedError for a model without residual blocks.
+    UnsupportedError for a model without such a block.
     """
     METHODS.check_norm("blocks", context.norm)
     blocks = context.once(blocks_of, form)
-    if not blocks:
+    if not any(block.is_symmetric for block in blocks):
         raise UnsupportedError(
             "method 'blocks'",
-            "finds no residual block: no value that everything passes through is added to what is "
-            "computed from it",
+            "finds no residual block x + AᵀΓφ(Ax + b) that everything passes through",
             "use --method auto",
         )
     return product_of(form, blocks, for_some_time(context, 2), block_bound)

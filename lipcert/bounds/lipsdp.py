@@ -117,10 +117,11 @@ def _taken_apart(form: SignalForm, live: SignalForm, context: BoundContext) -> C
     By convolutional parts, and by residual blocks where there are any, whichever is smaller.
     """
     blocks = context.once(blocks_of, form)
-    share = for_some_time(context, 2) if blocks else context
+    quick = any(block.is_symmetric for block in blocks)
+    share = for_some_time(context, 2) if quick else context
     found = [_on_the_torus(form, live, share)]
     context.interrupted = context.interrupted or share.interrupted
-    if blocks:
+    if quick or (blocks and not context.expired):
         found.append(_by_blocks(form, blocks, context))
     smaller = [constants for constants in found if constants is not None]
     return min(smaller, key=lambda constants: constants.value, default=None)

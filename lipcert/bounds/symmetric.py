@@ -53,6 +53,25 @@ def symmetric_bound(form: SignalForm, context: BoundContext) -> Constants | None
 
     ``max(1 + p, n − 1) + ‖E‖‖A‖ max|φ'|``; None for any other form.
     """
+    found = symmetric_parts(form)
+    if found is None:
+        return None
+    A, fit, slopes = found
+    ends = torch.stack([fit.gamma * slopes[0], fit.gamma * slopes[1]])
+    p = _squared_norm(A, ends.amax(0).clamp(min=0.0), context)
+    n = _squared_norm(A, (-ends.amin(0)).clamp(min=0.0), context)
+    size = context.norm_of(A).value
+    before = mul_up(slope_constant(form.stages[0], "l2"), size)
+    off = mul_up(_size(fit.rest), before)
+    underflow = mul_up(SMALLEST_NORMAL, size, size)  # of the products Γ α and Γ β
+    value = add_up(max(add_up(1.0, p), up(n - 1.0)), off, underflow)
+    pairs = mul_up(value, sqrt_up(2.0))
+    count = math.prod(form.output_shape)
+    return Constants(value, {0: 1.0, 1: before}, lambda: pairs * (1.0 - np.eye(count)), "symmetric")
+
+
+def symmetric_parts(form: SignalForm) -> tuple[LinearOperator, Fit, tuple[Tensor, Tensor]] | None:
+    """A, the fit of C to Aᵀ, and the slopes by row; None for any other form.  Finds no norm."""
     if len(form.stages) != 1 or form.output_terms.keys() != {0, 1}:
         return None
     stage, skip = form.stages[0], form.output_terms[0]
@@ -63,17 +82,7 @@ def symmetric_bound(form: SignalForm, context: BoundContext) -> Constants | None
     slopes = _channel_slopes(stage, A)
     if fit is None or slopes is None or not _size(fit.rest) <= LARGEST_REST * _size(B):
         return None
-    ends = torch.stack([fit.gamma * slopes[0], fit.gamma * slopes[1]])
-    p = _squared_norm(A, ends.amax(0).clamp(min=0.0), context)
-    n = _squared_norm(A, (-ends.amin(0)).clamp(min=0.0), context)
-    size = context.norm_of(A).value
-    before = mul_up(slope_constant(stage, "l2"), size)
-    off = mul_up(_size(fit.rest), before)
-    underflow = mul_up(SMALLEST_NORMAL, size, size)  # of the products Γ α and Γ β
-    value = add_up(max(add_up(1.0, p), up(n - 1.0)), off, underflow)
-    pairs = mul_up(value, sqrt_up(2.0))
-    count = math.prod(form.output_shape)
-    return Constants(value, {0: 1.0, 1: before}, lambda: pairs * (1.0 - np.eye(count)), "symmetric")
+    return A, fit, slopes
 
 
 def _size(operator: LinearOperator) -> float:

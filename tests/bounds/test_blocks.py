@@ -27,7 +27,7 @@ from generators.forms import differences_of, steepest_quotient
 
 from lipcert import bound
 from lipcert.bounds import METHODS, BoundContext, lower_bound
-from lipcert.bounds.blocks import blocks_of
+from lipcert.bounds.blocks import block_bound, blocks_of, product_of
 from lipcert.bounds.plan import Stretch
 from lipcert.bounds.residual import residual_blocks
 from lipcert.bounds.symmetric import symmetric_bound
@@ -173,8 +173,10 @@ def test_compositions_of_random_graphs(seed: int) -> None:
         total = before.flatten(1) + skip.branch.evaluate(before)
         assert torch.allclose(total, after, rtol=1e-12, atol=1e-12)
     form = fold(graph)
-    if any(piece.skips for piece in pieces):
-        found = METHODS["blocks"](form, BoundContext())
+    blocks = blocks_of(form, BoundContext())
+    assert bool(blocks) == any(piece.skips for piece in pieces)
+    if blocks:
+        found = product_of(form, blocks, BoundContext(), block_bound)
         assert steepest_quotient(form, seed) <= found.value
 
 
@@ -184,11 +186,11 @@ def test_residual_blocks_are_among_the_random_graphs() -> None:
     assert sum(bool(skips_of(graph)) for graph in graphs) > 4
 
 
-def test_models_without_residual_blocks_are_refused() -> None:
-    form = fold(sandwich(0, 4, 3, 4))
-    with pytest.raises(UnsupportedError, match="finds no residual block"):
-        METHODS["blocks"](form, BoundContext())
-    assert "blocks" not in bound(sandwich(0, 4, 3, 4), lower_seconds=0.0).methods
+def test_models_without_symmetric_blocks_are_refused() -> None:
+    for graph in (sandwich(0, 4, 3, 4), invertible(0, convolutional=False)):
+        with pytest.raises(UnsupportedError, match="finds no residual block"):
+            METHODS["blocks"](fold(graph), BoundContext())
+        assert "blocks" not in bound(graph, lower_seconds=0.0).methods
 
 
 def test_a_form_that_was_changed_forgets_its_graph() -> None:
