@@ -105,6 +105,7 @@ def torus_part(form: SignalForm) -> TorusPart | None:
     for number, stage in enumerate(images.form.stages, start=1):
         own, masked = stage.nonlinearity, not geometry.fills(number)
         if isinstance(own, Windowed):
+            masked = masked or not geometry.fills(images.before[number])
             selections[number] = Selection(own, *own.centre_and_below(masked=masked))
             slopes = own.as_slopes(masked=masked)
             steep = Activation(own.name, own.evaluate, slopes.alpha, slopes.beta)

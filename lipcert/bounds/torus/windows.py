@@ -10,9 +10,9 @@ c ≤ 1/2; in all that was measured c = 0 gives the smallest bounds.)
 *Weighted means* ``z = Σ_i w_i φ(v_i)``, slopes of φ within r of c:
 ``(dz − c Σ_i w_i dv_i)² = (Σ_i w_i (dφ_i − c dv_i))² ≤ ‖w‖² r² ‖dv‖²``.
 
-Outside the output's window, where dz = 0, both hold with 0 in [α, β].  What a window reads beyond
-the window of v is not looked at, or counts as a slope of 0.  Windows may overlap: each has an
-inequality of its own.
+Outside the output's window, where dz = 0, both hold with 0 in [α, β].  So they do for windows that
+read beyond the image of v, on whose torus v goes on where z knows nothing of it: what is not looked
+at counts as a slope of 0.  Windows may overlap: each has an inequality of its own.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Windowed(Nonlinearity):
         return math.prod(self.window.kernel)
 
     def ends(self, *, masked: bool) -> tuple[Tensor, Tensor]:
-        """The slopes of each channel, 0 among them where images are cut off."""
+        """The slopes of each channel, 0 among them where v or z is cut off on its torus."""
         low, high = self.slopes_of_channels
         return (low.clamp(max=0.0), high.clamp(min=0.0)) if masked else (low, high)
 

@@ -1,0 +1,67 @@
+"""Where images end on their torus: maps whose sums vanish there, but not in the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from generators.drawing import Drawing
+from generators.soundness import is_above, sampled_slopes
+
+from lipcert.bounds import BoundContext
+from lipcert.bounds.averaged import averaged_bound
+from lipcert.bounds.torus import torus_lipsdp
+from lipcert.bounds.torus.fusing import fused
+from lipcert.bounds.torus.part import torus_part
+from lipcert.graph import Affine, Graph
+from lipcert.nonlinear import ACTIVATIONS
+from lipcert.operators import Convolution
+from lipcert.signals import fold
+
+
+def convolved(drawn: Drawing, source: str, weight: torch.Tensor, pad: int, stride: int) -> str:
+    """A convolution padded and strided along the first spatial axis."""
+    operator = Convolution(
+        weight,
+        drawn.shapes[source][2:],
+        stride=(stride, weight.shape[3]),
+        dilation=(1, 1),
+        pads_begin=(pad, 0),
+        pads_end=(pad, 0),
+        groups=weight.shape[0],
+    )
+    return drawn.add(Affine(operator), source)
+
+
+def padded_mean_of_differences(slope: float, channels: int = 33) -> Graph:
+    """Differences on 4×4 whose sum over the torus is 0, and the mean over 6×2 windows, padded.
+
+    The means are as large as their torus, 1×2, and read all of its 6×4 positions; in the model
+    they read 4×4 of them.
+    """
+    drawn = Drawing(1, channels, 4, 4)
+    difference = torch.tensor([1.0, 1.0, -2.0], dtype=torch.float64).reshape(1, 1, 3, 1)
+    mean = torch.full((channels, 1, 6, 2), 1.0 / 12.0, dtype=torch.float64)
+    value = convolved(drawn, "x", difference.repeat(channels, 1, 1, 1), 1, 1)
+    value = drawn.add(ACTIVATIONS["LeakyRelu"](slope), value)
+    return drawn.graph(convolved(drawn, value, mean, 1, 6))
+
+
+@pytest.mark.parametrize("slope", [0.5, 0.99])
+def test_a_mean_that_reads_beyond_its_image_counts_slopes_of_0(slope: float) -> None:
+    graph = padded_mean_of_differences(slope)
+    part = torus_part(fused(fold(graph)))
+    assert part is not None
+    ((number, selection),) = part.selections.items()
+    before = part.images.before[number]
+    assert part.geometry.fills(number)
+    assert not part.geometry.fills(before)
+    low = selection.centre - (selection.below / selection.windowed.weight_square).sqrt()
+    assert bool((low <= 0.0).all())
+    found = torus_lipsdp(fold(graph), BoundContext(), averaged_bound)
+    assert found is not None
+    steepest = 0.0
+    for steep in sampled_slopes(graph, np.random.default_rng(0)):
+        assert is_above(found.value, steep, "l2")
+        steepest = max(steepest, float(np.linalg.norm(steep.matrix, 2)))
+    assert steepest > 0.1
