@@ -47,6 +47,8 @@ def transpose(importer: Importer, node: Node, array: Array) -> Array:
 def squeeze(importer: Importer, node: Node, array: Array) -> Array:
     """Squeeze: all axes of side one where none are named."""
     axes = importer.listed(node, 1, "axes")
+    if axes == ():  # to some runtimes that is all axes
+        raise CheckError("Squeeze of no axis is not covered")
     return array.squeeze(None if axes is None else tuple(a % array.ndim for a in axes))
 
 

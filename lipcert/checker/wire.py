@@ -32,19 +32,20 @@ Opset: 1 domain text, 2 version int
 Graph: 1 nodes bytes*, 5 tensors Tensor*, 15 sparse bytes*
 Graph: 11 inputs Declared*, 12 outputs Declared*
 Node: 1 inputs text*, 2 outputs text*, 4 kind text, 5 attributes Attribute*, 7 domain text
-Attribute: 1 name text, 20 type int, 21 reference text, 2 f 4, 3 i int, 4 s text, 5 t Tensor
+Attribute: 1 name text, 20 type short, 21 reference text, 2 f 4, 3 i int, 4 s text, 5 t Tensor
 Attribute: 6 g bytes, 7 floats 4*, 8 ints int*
 Attribute: 9 strings bytes*, 10 tensors bytes*, 11 graphs bytes*, 22 sp bytes, 23 sps bytes*
-Tensor: 1 sides int*, 2 type int, 8 name text, 9 raw bytes, 4 floats 4*, 5 wholes int*, 7 longs int*
-Tensor: 10 doubles 8*, 13 beside Entry*, 14 location int
+Tensor: 1 sides int*, 2 type short, 8 name text, 9 raw bytes, 4 floats 4*, 5 wholes short*
+Tensor: 7 longs int*, 10 doubles 8*, 13 beside Entry*, 14 location short
 Entry: 1 key text, 2 value text
 Declared: 1 name text, 2 type Type
 Type: 1 tensor TensorType
-TensorType: 2 shape Shape
+TensorType: 1 elements short, 2 shape Shape
 Shape: 1 sides Side*
 Side: 1 value int
 """
-"""Number, name and kind of the fields that are read; ``*`` may be there many times."""
+"""Number, name and kind of the fields that are read; ``*`` may be there many times.  Of ``short``
+numbers other readers keep 32 bits."""
 FIELDS: dict[str, dict[int, tuple[str, str]]] = {}
 for line in MESSAGES.strip().splitlines():
     of, fields = line.split(": ")
@@ -93,6 +94,8 @@ def _raw_fields(data: memoryview) -> Iterator[tuple[int, str, Any]]:
     place = 0
     while place < len(data):
         key, place = _varint(data, place)
+        if not 8 <= key < 1 << 32:  # other readers keep 32 bits of it
+            raise CheckError("the model is not an ONNX file")
         number, wire = key >> 3, key & 7
         if wire == 0:
             value, place = _varint(data, place)
@@ -132,18 +135,19 @@ def _many(kind: str, wire: str, value: Any) -> list[Any]:
     """The values in one field of a repeated kind; floating-point numbers together as one array."""
     if kind in ("4", "8") and wire in (kind, "bytes") and len(value) % int(kind) == 0:
         return [np.frombuffer(value, dtype=f"<f{kind}")]
-    if kind != "int" or wire != "bytes":
+    if kind not in ("int", "short") or wire != "bytes":
         return [_one(kind, wire, value)]
     found, place = [], 0
     while place < len(value):
         one, place = _varint(value, place)
-        found.append(one)
+        found.append(_one(kind, "int", one))
     return found
 
 
 def _one(kind: str, wire: str, value: Any) -> Any:
     """The value of a field.  Raises CheckError where it is of another kind."""
-    if wire != (kind if kind in ("int", "4", "8") else "bytes"):
+    wanted = {"int": "int", "short": "int", "4": "4", "8": "8"}.get(kind, "bytes")
+    if wire != wanted or (kind == "short" and not -(1 << 31) <= value < 1 << 31):
         raise CheckError("a field of the model is of another kind")
     if kind in ("4", "8"):
         return float(np.frombuffer(value, dtype=f"<f{kind}")[0])
@@ -258,11 +262,14 @@ def read(content: bytes, folder: Path | None) -> File:
     if len(graph["nodes"]) > MOST_NODES or graph["sparse"]:
         raise CheckError("the model has too many nodes, or sparse weights")
     constants = _named([_tensor(one, folder) for one in graph["tensors"]])
-    fed = [own for own in map(_declared, graph["inputs"]) if own[0] not in constants]
+    fed = [own for own in graph["inputs"] if (own["name"] or "") not in constants]
     if len(fed) != 1:
         raise CheckError("the model does not have exactly one input")
+    kind = fed[0]["type"] and fed[0]["type"]["tensor"]
+    if kind is None or np.dtype(TYPES.get(kind["elements"], "?")).kind != "f":
+        raise CheckError("the model's input is not of floating-point numbers of 32 or 64 bits")
     nodes = tuple(map(_node, graph["nodes"]))
     outputs = tuple(_declared(one)[0] for one in graph["outputs"])
     outside = [entry for one in graph["tensors"] if one["location"] == 1 for entry in one["beside"]]
     beside = tuple(entry["value"] or "" for entry in outside if entry["key"] == "location")
-    return File(opset, nodes, constants, *fed[0], outputs, beside)
+    return File(opset, nodes, constants, *_declared(fed[0]), outputs, beside)
