@@ -151,7 +151,7 @@ class Surroundings:
             size = add(size, mul(bias, 1.0 + 2.0**-50), maker.bias.radius)
         gamma = mul(count * UNIT, 1.0 / (1.0 - count * UNIT), 1.0 + 2.0**-40)
         if not maker.operations:
-            self._limit(size)
+            self._limit(mul(size, count))  # a mean may be divided after adding up
             half = mul(0.5, gamma, add(size, result))
             return np.asarray(add(half, mul(8.0 * UNIT, size), mul(count, SMALLEST)))
         for source, _ in maker.summands:  # factors of one operation are below 2^40, summands 2^60
@@ -232,8 +232,12 @@ class Surroundings:
 
     def _before(self, name: str, rows: Array) -> list[tuple[str, Array, Array]]:
         """Rows of what a value is made of, and how far in l2 float64 took them from the truth."""
-        maker, found = self.network.makers[name], []
+        maker, found = self.network.makers.get(name), []
+        if maker is None:
+            return []
         if isinstance(maker, Stage):
+            if not self.near[maker.source].wrong.any():
+                return []
             lost = mul((rows.shape[-1] + 8) * 2.0**-51, maker.constant, length(rows))
             return [(maker.source, self.back[name](rows), lost)]
         for source, maps in maker.summands:

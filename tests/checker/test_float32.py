@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from making import f32, model, node
 from torch import nn
 
 from lipcert.checker.float32 import rounding
@@ -145,3 +147,37 @@ def test_one_sample_has_the_bound_that_it_has_among_others(tmp_path):
     for k in range(5):
         alone, _ = bounds_of(network, x[k : k + 1], reach[k : k + 1])
         assert np.allclose(alone[0], together[k], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["GlobalAveragePool", "ReduceMean", "AveragePool"])
+def test_means_that_overflow_before_they_are_divided_have_no_bound(kind):
+    """Sixteen numbers of 2^125: their sum is beyond float32, their mean is not."""
+    given = {"ReduceMean": {"axes": [2, 3]}, "AveragePool": {"kernel_shape": [4, 4]}}.get(kind, {})
+    nodes = [
+        node(kind, ["x"], ["m"], **given),
+        node("Mul", ["m", "small"], ["s"]),
+        node("Flatten", ["s"], ["f"]),
+        node("MatMul", ["f", "w"], ["y"]),
+    ]
+    weights = {"small": f32(2.0**-120), "w": f32([[1.0, 0.5]])}
+    content = model(nodes, weights, [1, 1, 4, 4])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    network = network_of(read(content, None))
+    for size, finite in ((2.0**100, True), (2.0**125, False)):
+        x = np.full((1, 1, 4, 4), size, dtype=np.float32)
+        assert np.isfinite(session.run(None, {"x": x})[0]).all() == finite
+        cost, _ = bounds_of(network, x.reshape(1, -1), np.zeros(1))
+        assert np.isfinite(cost).all() == finite
+
+
+@pytest.mark.parametrize("kind", ["Tanh", "LeakyRelu", "Relu", "Identity"])
+def test_what_bends_the_input_itself_has_bounds(kind):
+    """Nothing is followed back to the input, which float32 holds as it is."""
+    nodes = [node(kind, ["x"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
+    content = model(nodes, {"w": f32([[1.0, 0.5], [2.0, 0.25]])}, [1, 2])
+    network = network_of(read(content, None))
+    cost, _ = bounds_of(network, np.ones((1, 2)), np.array([0.125]))
+    assert np.isfinite(cost).all() and (cost > 0.0).all()
+    alone = network_of(read(model([node(kind, ["x"], ["y"])], {}, [1, 2]), None))
+    cost, _ = bounds_of(alone, np.array([[2.0, 1.0]]), np.array([0.125]))
+    assert (cost[0, 1] > 1e-300) == (kind in ("Tanh", "LeakyRelu"))
