@@ -98,14 +98,20 @@ def plain(operator: LinearOperator) -> LinearOperator:
     if isinstance(inner, Dense):
         return Dense(inner.weight.T.contiguous(), inner.lead, operator.error)
     if isinstance(inner, Convolution) and inner.groups == 1 and set(inner.stride) == {1}:
-        return _turned(inner, operator.error)
+        return _turned(inner, operator.error) or operator
     return operator
 
 
-def _turned(inner: Convolution, error: Norms) -> Convolution:
-    """``Σ_m w[o, i, t] y[o, m]`` over ``m + d t − p = n``: kernels mirrored, channels swapped."""
+def _turned(inner: Convolution, error: Norms) -> Convolution | None:
+    """``Σ_m w[o, i, t] y[o, m]`` over ``m + d t − p = n``: kernels mirrored, channels swapped.
+
+    None where pads are wider than the kernel, so that the adjoint would cut its input off.
+    """
     axes = tuple(range(2, inner.weight.dim()))
     reach = [d * (k - 1) for d, k in zip(inner.dilation, inner.kernel, strict=True)]
+    sides = zip(reach, inner.pads_begin, inner.pads_end, strict=True)
+    if any(max(before, after) > r for r, before, after in sides):
+        return None
     return Convolution(
         inner.weight.transpose(0, 1).flip(axes).contiguous(),
         inner.out_spatial,
