@@ -1,4 +1,4 @@
-"""Bytes that other readers of protocol buffers take otherwise are not read."""
+"""What other readers take otherwise is not read: bytes, types, axes, windows."""
 
 from __future__ import annotations
 
@@ -138,3 +138,18 @@ def test_squeezing_no_axis_is_squeezing_all_to_some():
         else:
             network(content)
     assert (found[0] == found[1]).all()
+
+
+def test_dilated_windows_do_not_pad_by_themselves():
+    """ONNX Runtime pads a dilated window as if it were not."""
+    for dilation in (1, 2):
+        given = {"kernel_shape": [2, 1], "auto_pad": "SAME_UPPER", "dilations": [dilation, 1]}
+        nodes = [node("MaxPool", ["x"], ["m"], **given), node("ReduceMean", ["m"], ["y"])]
+        content = model(nodes, {}, [1, 1, 4, 1])
+        found = run(content, f32([[[[0.0], [0.0], [0.0], [8.0]]]])).item()
+        if dilation == 1:
+            assert found == 4.0
+            network(content)
+        else:
+            assert found == f32(8.0 / 3.0)  # of three windows, and not of four
+            unread(content)
