@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lipcert.conic import fourier
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
 from lipcert.conic.fourier_proof import are_proven, proven_families, scaled, scales
 from lipcert.conic.torus_solver import solve_families
@@ -142,3 +143,25 @@ def test_every_iterate_holds_and_an_interrupt_keeps_the_best() -> None:
 def test_an_infeasible_start_is_refused() -> None:
     with pytest.raises(ValueError, match="not strictly feasible"):
         solve_families([family(0)], start() * torch.tensor([1e-9, 1.0, 1.0, 1.0, 1.0]))
+
+
+def test_what_is_not_known_mixes_frequencies_of_different_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``ρ − t d² − c²`` at two frequencies: the outputs c are off by ``ε [[0, 1], [1, 0]]``."""
+    epsilon = 1e-3
+    p = torch.tensor([4.0 * epsilon**2, 6.0 * epsilon], dtype=torch.float64)
+    c = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    d = (2.0 - c.square() - p).sqrt()
+    y = torch.tensor([2.0, 1.0], dtype=torch.float64)
+    zero, index = torch.zeros(1, dtype=torch.float64), torch.tensor([1])
+    exits = Row(None, {0: Reading(d.reshape(2, 1, 1))}, zero, zero + 1.0, index)
+    output = {0: Reading(c.reshape(2, 1, 1), epsilon)}
+    block = FourierBlock((1,), torch.tensor([0]), (exits,), output)
+    off = torch.diag(c) + epsilon * torch.eye(2, dtype=torch.float64).flip(0)
+    true = torch.diag(y[0] - d.square()) - off.T @ off
+    assert float(torch.linalg.eigvalsh(true)[0]) < -epsilon / 20.0
+    for elements in (fourier.CHUNK_ELEMENTS, 1):
+        monkeypatch.setattr(fourier, "CHUNK_ELEMENTS", elements)
+        assert not are_proven([block], y)
+        assert are_proven([block], y + torch.tensor([8.0 * epsilon, 0.0], dtype=torch.float64))
