@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 from generators.drawing import Drawing
-from generators.soundness import is_above, sampled_slopes
+from generators.soundness import differences, is_above, is_above_dual, sampled_slopes
 
-from lipcert.bounds import BoundContext
+from lipcert.bounds import METHODS, BoundContext, lipsdp
 from lipcert.bounds.averaged import averaged_bound
+from lipcert.bounds.plan import Stretch
 from lipcert.bounds.torus import torus_lipsdp
 from lipcert.bounds.torus.fusing import fused
 from lipcert.bounds.torus.part import torus_part
 from lipcert.graph import Affine, Graph
 from lipcert.nonlinear import ACTIVATIONS
-from lipcert.operators import Convolution
+from lipcert.operators import Adjoint, Convolution
 from lipcert.signals import fold
 
 
@@ -65,3 +66,31 @@ def test_a_mean_that_reads_beyond_its_image_counts_slopes_of_0(slope: float) -> 
         assert is_above(found.value, steep, "l2")
         steepest = max(steepest, float(np.linalg.norm(steep.matrix, 2)))
     assert steepest > 0.1
+
+
+@pytest.mark.parametrize("side", [3, 4])
+def test_pairs_are_of_outputs_and_not_of_positions_on_the_torus(
+    side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """4×4 to a single position and on to 3×3: the torus of the output has 4×4 positions."""
+    generator = torch.Generator().manual_seed(1)
+
+    def square(channels: int, size: int) -> Convolution:
+        weight = torch.randn(channels, 1, size, size, dtype=torch.float64, generator=generator)
+        none, ones = (0, 0), (1, 1)
+        return Convolution(
+            weight, (size, size), stride=(4, 4), dilation=ones, pads_begin=none, pads_end=none
+        )
+
+    drawn = Drawing(1, 1, 4, 4)
+    value = drawn.relu(drawn.add(Affine(square(3, 4)), "x"))
+    graph = drawn.graph(drawn.add(Affine(Adjoint(square(3, side))), value))
+    monkeypatch.setattr(lipsdp, "plan", lambda form, context: [Stretch(1, 2, boxed=True)])
+    found = torus_lipsdp(fold(graph), BoundContext(), averaged_bound)
+    assert found is not None
+    assert found.pairs is None
+    table = METHODS["lipsdp"](fold(graph), BoundContext()).pairwise()
+    assert table.shape == (side * side, side * side)
+    for slope in sampled_slopes(graph, np.random.default_rng(0)):
+        for i, j, row in differences(slope.matrix):
+            assert is_above_dual(float(table[i, j]), row, slope.error, "l2")

@@ -107,7 +107,8 @@ def _solved(chain: Chain, context: BoundContext) -> TorusBound:
     inside = [outcome.inside, problem.start]
     y, share = proven_families(problem.families, outcome.y, inside)
     value = sqrt_up(float(y[0]))
-    factors = pair_factors(problem.families[-1], y)
+    # an image's coordinates are phases, on a torus that may be larger: not the model's outputs
+    factors = None if chain.head is None else pair_factors(problem.families[-1], y)
     pairs = None
     if factors is not None:
         pairs = np.sqrt(factors) * (1.0 + 1e-15) * value * (1.0 + 1e-15)
