@@ -105,7 +105,7 @@ class Importer:
             handler(self, node)
             if (self.file.input_shape[0] or 1) > 1 and fed:
                 check_carried(self, node)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             where = "".join(node.outputs[:1])
             raise CheckError(f"{node.kind} of {where!r} makes no sense: {error}") from error
 

@@ -153,3 +153,9 @@ def test_dilated_windows_do_not_pad_by_themselves():
         else:
             assert found == f32(8.0 / 3.0)  # of three windows, and not of four
             unread(content)
+
+
+def test_what_has_no_axes_is_not_split():
+    """A division by the number of axes, which is 0, is a refusal like others."""
+    nodes = [node("ReduceMean", ["x"], ["m"], keepdims=0), node("Split", ["m"], ["y"])]
+    unread(model(nodes, {}, [1, 2]))
