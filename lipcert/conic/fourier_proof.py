@@ -12,10 +12,17 @@ from lipcert.conic.fourier import FourierBlock, chunks
 from lipcert.conic.problem import power_of_two
 from lipcert.rounding import add_up, mul_up
 
+LEAST_MULTIPLIER = 2.0**-900
+"""Blocks scaled to 1 by smaller multipliers would show what underflow did to their products."""
+
 
 def are_proven(families: list[FourierBlock], y: Tensor) -> bool:
-    """Whether no multiplier is negative and every block of every family is proven semidefinite."""
-    if not bool(torch.isfinite(y).all()) or not bool((y > 0.0).all()):
+    """Whether no multiplier is negative and every block of every family is proven semidefinite.
+
+    False for multipliers so small that their products with coefficients underflow: with larger
+    ones that costs at most ``2^-1074 · 2^900`` in the scale of the proof, where rounding is 1e-15.
+    """
+    if not bool(torch.isfinite(y).all()) or not bool((y >= LEAST_MULTIPLIER).all()):
         return False
     return all(_is_proven(family, y) for family in families)
 

@@ -14,6 +14,7 @@ from lipcert.bounds.plan import Stretch
 from lipcert.bounds.torus import torus_lipsdp
 from lipcert.bounds.torus.fusing import fused
 from lipcert.bounds.torus.part import torus_part
+from lipcert.errors import SolverError
 from lipcert.graph import Affine, Graph
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.operators import Adjoint, Convolution
@@ -94,3 +95,18 @@ def test_pairs_are_of_outputs_and_not_of_positions_on_the_torus(
     for slope in sampled_slopes(graph, np.random.default_rng(0)):
         for i, j, row in differences(slope.matrix):
             assert is_above_dual(float(table[i, j]), row, slope.error, "l2")
+
+
+@pytest.mark.parametrize("size", [3.2e-162, 4e-162])
+def test_squares_that_underflow_are_not_proved(size: float) -> None:
+    """The square of the second weight is no float64: multipliers near it prove nothing."""
+    drawn = Drawing(1, 1, 4, 4)
+
+    def times(factor: float, source: str) -> str:
+        weight = torch.full((1, 1, 1, 1), factor, dtype=torch.float64)
+        return convolved(drawn, source, weight, 0, 1)
+
+    graph = drawn.graph(times(size, drawn.relu(times(1e150, "x"))))
+    with pytest.raises(SolverError, match="no multipliers can be proved"):
+        torus_lipsdp(fold(graph), BoundContext(), averaged_bound)
+    assert averaged_bound(fold(graph), BoundContext()).value >= 1e150 * size
