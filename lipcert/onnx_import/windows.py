@@ -52,6 +52,11 @@ def read_window(node: NodeProto, scope: Scope, spatial: Shape, kernel: Shape | N
     if min(pads) < 0:
         raise scope.refuse("has negative pads", "replace them by a Slice or a Pad node")
     mode = options.text("auto_pad", "NOTSET")
+    if mode.startswith("SAME") and "Pool" in node.op_type and set(dilation) != {1}:
+        raise scope.refuse(
+            f"auto_pad={mode!r} of a dilated pool, which ONNX Runtime pads as if it were not",
+            "export with explicit pads",
+        )
     ceil = bool(options.flag("ceil_mode", 0))
     lines, padded = [], 1
     for axis, n in enumerate(spatial):

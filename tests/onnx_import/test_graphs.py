@@ -187,3 +187,12 @@ def test_fixed_batch_whose_samples_are_mixed(name: str):
     proto = model(MIXED[name], initialisers, shape=(3, 4))
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, (3, 4)))
     assert "batch" in str(refused(proto, UnsupportedError))
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AveragePool"])
+def test_dilated_pools_that_pad_by_themselves_are_refused(kind: str) -> None:
+    """ONNX Runtime pads them as if they were not dilated, the specification does not."""
+    window = {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"}
+    proto = model([op(kind, "x", dilations=[2, 1], **window)], shape=(1, 1, 6, 6), opset=19)
+    assert "pads as if it were not" in refused(proto, UnsupportedError).finding
+    build_graph(model([op(kind, "x", **window)], shape=(1, 1, 6, 6), opset=19), name="m.onnx")
