@@ -21,6 +21,8 @@ EXCESSES = (1.3, 1.5, 1.75, 2.0, 2.5)
 """The multipliers κ of the demand that are tried."""
 MARGINS = (1.5, 3.0, 10.0)
 """Factors between what an entry demands and the multiplier it gets."""
+SAMPLED = 64
+"""Frequencies of a family that are looked at for a start; it must hold at all of them."""
 LEAST = 1e-9
 """Of the largest demand so far: for groups of which nothing is demanded."""
 
@@ -40,8 +42,8 @@ def central_start(families: list[FourierBlock], count: int) -> Tensor | None:
 
 
 def _sampled(family: FourierBlock) -> FourierBlock:
-    """The family at as many frequencies as fit into memory at once."""
-    most = max(1, CHUNK_ELEMENTS // family.side**2)
+    """The family at a few of its frequencies."""
+    most = min(SAMPLED, max(1, CHUNK_ELEMENTS // family.side**2))
     if family.frequencies <= most:
         return family
     chosen = torch.linspace(0, family.frequencies - 1, most, device=family.head_index.device)
