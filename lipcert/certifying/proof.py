@@ -115,6 +115,7 @@ def _proved(
         network,
         network.logits,
         pairs=True,
+        values=found.semantics == "float32",
         known=found.bound.value,
         ready=found.bound.multipliers,
         time_limit=time_limit,

@@ -25,6 +25,8 @@ INNER = 1 << 15
 """Largest inner dimension of one product of digits: 2^15 · (2^19)^2 = 2^53."""
 BITS = 56
 """Size of the integers kept: sums of 64 of them stay below 2^62."""
+SQUARES = 8
+"""How often matrices are squared for their norms: n rows make them too large by n^(1/512)."""
 
 
 class CheckError(Exception):
@@ -61,6 +63,22 @@ def norm(values: Floats) -> float:
     slack = 1.0 + (flat.size + 8) * 2.0**-51
     with np.errstate(over="ignore"):
         return float(mul(np.sqrt(np.square(flat).sum()), slack))
+
+
+def by_squares(B: Floats, times: int = SQUARES) -> float:
+    """A bound of the largest spectral norm of matrices ``(B, m, n)``, upward.
+
+    ``‖B‖ = ‖BBᵀ‖^{1/2}`` again and again, and the Frobenius norm at last (Gram iteration, Delattre
+    et al. 2023).  Products are off by at most ``γ_n‖B‖_F²``, in whatever order they add.
+    """
+    slack = 1.0 + (B[0].size + 8) * 2.0**-51
+    size = float(add(mul(np.sqrt(np.square(B).sum((1, 2)).max()), slack), 2.0**-480))
+    if not times or not 2.0**-400 < size < 2.0**400:
+        return size
+    exponent = math.frexp(size)[1]
+    B = np.ldexp(B, -exponent)
+    off = (B.shape[2] + 8) * 2.0**-52 + 2.0**-400
+    return float(mul(root(add(by_squares(B @ B.swapaxes(1, 2), times - 1), off)), 2.0**exponent))
 
 
 def up_ratio(value: Fraction) -> float:

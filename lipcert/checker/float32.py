@@ -27,6 +27,7 @@ from .floating import (
     Places,
     dot,
     heights,
+    is_move,
     length,
     loud,
     pulled,
@@ -35,7 +36,7 @@ from .floating import (
     terms,
     times,
 )
-from .maps import Gather, Map
+from .maps import Convolution, Dense, Map
 from .network import Affine, Network, Stage
 from .samples import forward
 
@@ -118,7 +119,7 @@ class Surroundings:
         carried = [self._carried(source, maps) for source, maps in maker.summands]
         moved, wrong, most = (np.asarray(add(*(part[k] for part in carried))) for k in range(3))
         distance = np.minimum(add(*(part[3] for part in carried)), length(wrong))
-        if _is_move(maker):
+        if is_move(maker):
             return moved, wrong, distance, np.zeros_like(wrong)
         own = self._rounding(name, maker, most, add(size, moved, wrong))
         return moved, add(wrong, own), add(distance, length(own)), own
@@ -131,7 +132,7 @@ class Surroundings:
         for one in maps:
             parts = loud(one, np.concatenate([moved, wrong, size]))
             moved, wrong, size = np.split(parts, 3)
-            distance = mul(distance, one.gain)
+            distance = mul(distance, one.norm if isinstance(one, Dense | Convolution) else one.gain)
         if maps:
             rows = heights(maps)
             moved = np.minimum(moved, mul(near.travel[:, None], rows))
@@ -215,10 +216,16 @@ class Surroundings:
         what float64 loses on the way costs as much as its length times what is wrong.
         """
         network, found = self.network, np.zeros(rows.shape[:2])
+        least = np.full_like(found, np.inf)
         held = {network.logits: (rows, found)}
         for name in reversed(list(self.near)):
             if name not in held:
                 continue
+            rest = [
+                mul(add(length(part), lost), self.near[value].distance[:, None])
+                for value, (part, lost) in held.items()
+            ]
+            least = np.fmin(least, add(found, *rest))  # in l2, not followed any farther
             here, off = held.pop(name)
             near = self.near[name]
             off = mul(off, near.distance[:, None])
@@ -228,7 +235,7 @@ class Surroundings:
                     part = held[source][0] + part
                     lost = add(held[source][1], lost, mul(2.0**-52, length(part)))
                 held[source] = part, lost
-        return found
+        return np.fmin(least, found)
 
     def _before(self, name: str, rows: Array) -> list[tuple[str, Array, Array]]:
         """Rows of what a value is made of, and how far in l2 float64 took them from the truth."""
@@ -307,13 +314,3 @@ def _closer(around: Surroundings, best: Places) -> Array:
         found = np.fmin(np.take_along_axis(cost, some, 1), around.followed(rows))
         np.put_along_axis(cost, some, found, 1)
     return cost
-
-
-def _is_move(maker: Affine) -> bool:
-    """Whether a sum only puts elements of values somewhere, and rounds none."""
-    chains = [maps for _, maps in maker.summands]
-    if maker.bias is not None or not all(isinstance(one, Gather) for m in chains for one in m):
-        return False
-    written = [maps[0].index >= 0 for maps in chains if maps and isinstance(maps[0], Gather)]
-    alone = len(written) == len(chains) and all(len(maps) == 1 for maps in chains)
-    return len(chains) == 1 or (alone and bool((np.sum(written, axis=0) <= 1).all()))

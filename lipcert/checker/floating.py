@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .exact import Weight, add, mul, root
 from .maps import Convolution, Dense, Gather, Map, Scale
-from .network import Stage
+from .network import Affine, Stage
 from .samples import _exponential
 
 Array = NDArray[np.float64]
@@ -162,3 +162,13 @@ def _bell(u: Array) -> Array:
     """The slope ``e^-u/(1 + e^-u)^2`` of the sigmoid at u ≥ 0, within 2^-45."""
     e = _exponential(u)
     return np.asarray(e / np.square(1.0 + e))
+
+
+def is_move(maker: Affine) -> bool:
+    """Whether a sum only puts elements of values somewhere, and rounds none."""
+    chains = [maps for _, maps in maker.summands]
+    if maker.bias is not None or not all(isinstance(one, Gather) for m in chains for one in m):
+        return False
+    written = [maps[0].index >= 0 for maps in chains if maps and isinstance(maps[0], Gather)]
+    alone = len(written) == len(chains) and all(len(maps) == 1 for maps in chains)
+    return len(chains) == 1 or (alone and bool((np.sum(written, axis=0) <= 1).all()))

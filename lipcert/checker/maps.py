@@ -19,6 +19,7 @@ from .exact import (
     Rows,
     Weight,
     add,
+    by_squares,
     largest,
     mul,
     power,
@@ -36,6 +37,8 @@ Product = tuple[Integers, int, int]
 
 CHUNK = 1 << 24
 """Elements of one intermediate product."""
+MOST_SIDE = 2048
+"""Smaller side up to which the norm of a matrix is found by squaring."""
 MOST_ROWS = 1 << 27
 """Elements of the rows of one claim."""
 
@@ -123,6 +126,11 @@ class Dense:
         """A bound of the norm: of Frobenius, or ``√(‖W‖₁‖W‖_∞)``."""
         return min(self.weight.length, _schur(self.weight, (1,), (0,)))
 
+    @cached_property
+    def norm(self) -> float:
+        """A closer bound of the norm, by float64."""
+        return min(self.gain, _spectral(self.weight, self.weight.mantissa[None], 1.0))
+
     def push(self, x: Rows) -> Rows:
         """The map on each row."""
         return self._times(x, self.weight.mantissa.T)
@@ -173,6 +181,17 @@ class Convolution:
         own = Weight(grouped, self.weight.exponent, self.weight.radius)
         frobenius = float(mul(self.weight.length, root(float(math.prod(shape[2:])))))
         return min(frobenius, _schur(own, (2, *taps), (1, *taps)))
+
+    @cached_property
+    def norm(self) -> float:
+        """A closer bound, by float64: of the map of a patch, times how many patches share an
+        element."""
+        kernels = self.weight.mantissa.reshape(
+            self.groups, len(self.weight.mantissa) // self.groups, -1
+        )
+        sides = zip(self.weight.mantissa.shape[2:], self.stride, strict=True)
+        shared = root(float(math.prod(-(-k // s) for k, s in sides)))
+        return min(self.gain, _spectral(self.weight, kernels, shared))
 
     @cached_property
     def taps(self) -> Indices:
@@ -252,6 +271,17 @@ def _schur(weight: Weight, row: tuple[int, ...], column: tuple[int, ...]) -> flo
     sums = [mul(float(size.sum(axes).max(initial=0.0)), slack) for axes in (row, column)]
     terms = root(float(max(np.prod([size.shape[a] for a in axes]) for axes in (row, column))))
     return float(add(root(mul(*sums)), mul(weight.radius, terms)))
+
+
+def _spectral(own: Weight, parts: Integers, factor: float) -> float:
+    """``factor`` times the largest spectral norm of a weight's elements as ``(B, m, n)``."""
+    if min(parts.shape[1:]) > MOST_SIDE:
+        return math.inf
+    matrices = np.ldexp(parts.astype(np.float64), own.exponent)
+    if parts.shape[1] > parts.shape[2]:
+        matrices = matrices.swapaxes(1, 2)
+    off = add(mul(2.0**-52, own.length), own.radius, 2.0**-400)
+    return float(mul(add(by_squares(matrices), off), factor))
 
 
 def total(parts: list[Rows]) -> Rows:

@@ -13,6 +13,7 @@ from lipcert.checker.exact import (
     INNER,
     CheckError,
     Rows,
+    by_squares,
     digits,
     lengths,
     power,
@@ -20,7 +21,7 @@ from lipcert.checker.exact import (
     times,
     weight,
 )
-from lipcert.checker.maps import total
+from lipcert.checker.maps import Convolution, Dense, total
 
 
 def integers(shape, bits, seed):
@@ -137,3 +138,32 @@ def test_powers_round_upward():
     assert power(1024) == np.inf
     assert power(-2000) > 0.0
     assert power(10) == 1024.0
+
+
+@pytest.mark.parametrize("scale", [1e-110, 1e-30, 1.0, 1e60])
+@pytest.mark.parametrize("shape", [(1, 1, 7), (1, 40, 9), (3, 5, 64), (1, 120, 120)])
+def test_norms_by_squares_are_just_above(shape, scale):
+    matrices = np.random.default_rng(sum(shape)).normal(size=shape) * scale
+    true = max(np.linalg.norm(one / scale, 2) for one in matrices) * scale
+    found = by_squares(matrices)
+    assert true * (1 - 1e-12) <= found <= true * 1.02
+    orthogonal, _ = np.linalg.qr(matrices[0] / scale)
+    assert 1 - 1e-12 <= by_squares(orthogonal[None]) <= 1.02
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_norms_of_maps_are_above_those_of_their_matrices(stride, groups):
+    random = np.random.default_rng(stride + 10 * groups)
+    kernel = weight(random.normal(size=(4, 6 // groups, 3, 2)))
+    sides = tuple((n + 2 - k) // stride + 1 for n, k in ((7, 3), (6, 2)))
+    one = Convolution(kernel, (7, 6), sides, (stride,) * 2, (1, 1), (1, 1), groups)
+    size = 6 * 7 * 6
+    unit = Rows(np.eye(size, dtype=np.int64) << 20, -20, np.zeros(size))
+    pushed = one.push(unit)
+    true = np.linalg.norm(np.ldexp(pushed.mantissa.reshape(size, -1) * 1.0, pushed.exponent), 2)
+    assert true * (1 - 1e-9) <= one.norm <= one.gain
+    assert one.norm < 3.0 * true
+    dense = Dense(weight(random.normal(size=(30, 50))))
+    true = np.linalg.norm(np.ldexp(dense.weight.mantissa * 1.0, dense.weight.exponent), 2)
+    assert true * (1 - 1e-12) <= dense.norm <= 1.02 * true
