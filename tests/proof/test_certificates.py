@@ -101,3 +101,15 @@ def test_other_data_and_norms_are_told(tmp_path: Path) -> None:
         check_provable(tmp_path / "d.csv", "l2")
     with pytest.raises(InputError, match="l2"):
         check_provable(tmp_path / "d.npz", "linf")
+
+
+@pytest.mark.parametrize("name", ["digits_lip_mlp", "digits_sll_mlp"])
+def test_large_radii_of_lipschitz_nets_outlast_rounding_and_are_proved(name: str) -> None:
+    """Within 0.5 nearly every neuron is undecided: elements would add up to far more than l2."""
+    folder = Path(__file__).parents[2] / "sample_models"
+    model, data = folder / f"{name}.onnx", folder / "digits_test.npz"
+    found = lipcert.certify(model, data, eps=[0.5], first=100, time_limit=5.0, semantics="float32")
+    real = lipcert.certify(model, data, eps=[0.5], first=100, time_limit=5.0)
+    assert real.certified[0].count - 1 <= found.certified[0].count <= real.certified[0].count
+    made = lipcert.prove_certificates(model, data, found, time_limit=3.0)
+    assert np.count_nonzero(made.radii > 0.5) >= found.certified[0].count
