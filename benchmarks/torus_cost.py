@@ -26,6 +26,7 @@ from lipcert.signals import SignalForm
 from lipcert.spectral import NormSettings
 
 USUAL = {"depth": 8, "channels": 16, "side": 28}
+NOTES = "Chains that differ from depth 8, 16 channels, 28×28 in one thing at a time."
 VARIED = {"depth": (2, 4, 8, 16, 32), "channels": (8, 16, 32, 64), "side": (14, 28, 56, 112)}
 COLUMNS = (
     "depth",
@@ -93,10 +94,8 @@ def main() -> None:
             row = json.loads(done.stdout.splitlines()[-1])
             row["seconds / row above"] = row["seconds"] / last if last else None
             last = row["seconds"]
-            print(row, flush=True)
             rows.append(row)
-    notes = "Chains that differ from depth 8, 16 channels, 28×28 in one thing at a time."
-    save("torus_cost", rows, COLUMNS, notes)
+            save("torus_cost", rows, COLUMNS, NOTES)
 
 
 if __name__ == "__main__":
