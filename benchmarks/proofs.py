@@ -46,7 +46,9 @@ Proof files of l2 constants. `bound` is lipcert's own bound in float64 and `cove
 the methods that a proof file can hold: all but LipSDP on the torus and of residual blocks. `proved`
 is the constant in the file, `excess` (proved − covered)/covered, `against bound` the same for the
 bound; `make_s` is without the seconds of the bound. Two cores shared with other work, one thread; a
-model without a row has not been measured. `python benchmarks/proofs.py` makes it anew.
+model without a row has not been measured. `python benchmarks/proofs.py` makes it anew. Of
+cifar_biasfield_base and resnet_3b2_bn_mixup_adv_4.0 `bound` is the averaged one alone, and both
+were made while other work had the processors.
 """
 
 
