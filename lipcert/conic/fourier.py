@@ -114,28 +114,30 @@ class FourierBlock:
 
     def linear_part(self, y: Tensor) -> Blocks:
         """``P_ω(y) + CᵀC``, linear in y."""
-        found: Blocks = {}
-        kind = self.dtype
+        entry = torch.diag(y[self.head_index]).to(self.dtype)
+        found: Blocks = {(0, 0): entry.expand(self.frequencies, -1, -1)}
+        for row in self.rows:
+            self.add_row(found, row, y)
+        return found
+
+    def add_row(self, blocks: Blocks, row: Row, y: Tensor) -> None:
+        """Add what one row is at y, in place: the lower half."""
+        t = y[row.index]
 
         def add(place: tuple[int, int], part: Tensor) -> None:
-            found[place] = found[place] + part if place in found else part
+            blocks[place] = blocks[place] + part if place in blocks else part
 
-        batch = self.frequencies
-        add((0, 0), torch.diag(y[self.head_index]).to(kind).expand(batch, -1, -1))
-        for row in self.rows:
-            t = y[row.index]
-            if row.group is not None:
-                own = torch.diag(t).to(kind).expand(batch, -1, -1)
-                add((row.group, row.group), own)
-                for g, part in row.reads.items():
-                    add((row.group, g), (-row.centre * t)[:, None] * part.matrix)
-            squares = (row.centre.square() - row.below) * t
-            if bool(squares.any()):
-                for g, left in row.reads.items():
-                    for h, right in row.reads.items():
-                        if h <= g:
-                            add((g, h), left.matrix.mH @ (squares[:, None] * right.matrix))
-        return found
+        if row.group is not None:
+            own = torch.diag(t).to(self.dtype).expand(self.frequencies, -1, -1)
+            add((row.group, row.group), own)
+            for g, part in row.reads.items():
+                add((row.group, g), (-row.centre * t)[:, None] * part.matrix)
+        squares = (row.centre.square() - row.below) * t
+        if bool(squares.any()):
+            for g, left in row.reads.items():
+                for h, right in row.reads.items():
+                    if h <= g:
+                        add((g, h), left.matrix.mH @ (squares[:, None] * right.matrix))
 
     def times_rows(self, Y: Tensor) -> Tensor:
         """``F Y``: the entry's rows of ``(B, D, n)``, then ``e − c a`` and ``a`` of every stage."""

@@ -60,7 +60,7 @@ def _eliminated(
         waiting = [row for row in family.rows if row.group is None]
         work = {place: -part for place, part in family.output_gram.items()}
         for group in range(len(family.sizes) - 1, -1, -1):
-            waiting = _add_known(work, waiting, y)
+            waiting = _add_known(family, work, waiting, y)
             demand = _largest_eigenvalue(work.get((group, group)))
             largest = max(largest, demand)
             if not math.isfinite(largest):
@@ -70,8 +70,8 @@ def _eliminated(
                 y[family.head_index] = margin * demand
                 continue
             y[rows[group].index] = excess * demand
-            _add_row(work, rows[group], y)
-            waiting = _add_known(work, waiting, y)
+            family.add_row(work, rows[group], y)
+            waiting = _add_known(family, work, waiting, y)
             if not _eliminate(work, group):
                 return None
     return y if bool(torch.isfinite(y).all()) and bool((y > 0.0).all()) else None
@@ -86,33 +86,13 @@ def _largest_eigenvalue(part: Tensor | None) -> float:
     return -float(torch.linalg.eigvalsh((part + part.mH) / 2.0)[:, 0].min())
 
 
-def _add_known(work: Blocks, waiting: list[Row], y: Tensor) -> list[Row]:
+def _add_known(family: FourierBlock, work: Blocks, waiting: list[Row], y: Tensor) -> list[Row]:
     """Adds the rows whose multipliers are known, and returns the others."""
     known = [bool((y[row.index] > 0.0).all()) for row in waiting]
     for row, is_known in zip(waiting, known, strict=True):
         if is_known:
-            _add_row(work, row, y)
+            family.add_row(work, row, y)
     return [row for row, is_known in zip(waiting, known, strict=True) if not is_known]
-
-
-def _add_row(work: Blocks, row: Row, y: Tensor) -> None:
-    """``Σ_i t_i [(e_i − c_i a_i)(e_i − c_i a_i)ᴴ − ν_i a_i a_iᴴ]``."""
-    t = y[row.index]
-
-    def add(place: tuple[int, int], part: Tensor) -> None:
-        work[place] = work[place] + part if place in work else part
-
-    if row.group is not None:
-        kind = next(iter(row.reads.values())).matrix.dtype
-        add((row.group, row.group), torch.diag(t).to(kind)[None])
-        for g, reading in row.reads.items():
-            add((row.group, g), (-row.centre * t)[:, None] * reading.matrix)
-    squares = (row.centre.square() - row.below) * t
-    if bool(squares.any()):
-        for g, left in row.reads.items():
-            for h, right in row.reads.items():
-                if h <= g:
-                    add((g, h), left.matrix.mH @ (squares[:, None] * right.matrix))
 
 
 def _eliminate(work: Blocks, group: int) -> bool:
