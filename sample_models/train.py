@@ -349,22 +349,32 @@ def load() -> list[Tensor]:
     return [torch.from_numpy(part) for part in split]
 
 
-def main() -> None:
-    """Train, export and check the three models."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def prepared(description: str | None) -> Path:
+    """The folder that the command line names for the files, made; and torch kept quiet."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    return out
+
+
+def table(rows: list[str]) -> str:
+    """Rows of results as a Markdown table."""
+    head = "| model | l2 bound | accuracy | " + " | ".join(f"eps {eps}" for eps in EPS) + " |"
+    return "\n".join(["", head, "| --- " * (3 + len(EPS)) + "|", *rows])
+
+
+def main() -> None:
+    """Train, export and check the three models."""
+    out = prepared(__doc__)
     split = load()
     x, y = split[1].numpy(), split[3].numpy()
     np.savez_compressed(out / "digits_test.npz", x=x, y=y)
     np.savez_compressed(out / "digits_test_images.npz", x=x.reshape(-1, 1, 8, 8), y=y)
     rows = [run(name, recipe, split, out) for name, recipe in RECIPES.items()]
-    print("\n| model | l2 bound | accuracy | " + " | ".join(f"eps {eps}" for eps in EPS) + " |")
-    print("| --- " * (3 + len(EPS)) + "|")
-    print("\n".join(rows))
+    print(table(rows))
 
 
 if __name__ == "__main__":

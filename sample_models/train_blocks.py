@@ -8,10 +8,8 @@ float64 and shrunk a little.  All seeds are fixed and one thread is used.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import itertools
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +28,6 @@ from blocks import (
 from torch import Tensor, nn
 from train import (
     CERT,
-    EPS,
     MaxMin,
     Orthogonal,
     OrthogonalConv,
@@ -40,6 +37,8 @@ from train import (
     certified,
     export,
     load,
+    prepared,
+    table,
     train,
 )
 
@@ -115,17 +114,9 @@ def run(name: str, recipe: Recipe, split: list[Tensor], out: Path) -> str:
 
 def main() -> None:
     """Train, export and check the five models."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    out: Path = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    out = prepared(__doc__)
     split = load()
-    rows = [run(name, recipe, split, out) for name, recipe in RECIPES.items()]
-    print("\n| model | l2 bound | accuracy | " + " | ".join(f"eps {eps}" for eps in EPS) + " |")
-    print("| --- " * (3 + len(EPS)) + "|")
-    print("\n".join(rows))
+    print(table([run(name, recipe, split, out) for name, recipe in RECIPES.items()]))
 
 
 if __name__ == "__main__":
