@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from generators.drawing import Drawing
+from generators.images import on_line
 from generators.soundness import sampled_slopes
 
 from lipcert.bounds import BoundContext
@@ -142,20 +143,9 @@ def edge() -> Graph:
     from what lies outside, and the norm is 2.676.
     """
     d = Drawing(1, 1, 8)
-    value = "x"
-    for weight, before, after in ((torch.ones(13), 6, 6), (torch.tensor([1.0, -1.0]), 0, 1)):
-        operator = Convolution(
-            weight.double().reshape(1, 1, -1),
-            (8,),
-            stride=(1,),
-            dilation=(1,),
-            pads_begin=(before,),
-            pads_end=(after,),
-        )
-        if value != "x":
-            value = d.add(ACTIVATIONS["LeakyRelu"](0.999), value)
-        value = d.add(Affine(operator), value)
-    return d.graph(value)
+    summed = d.add(Affine(on_line(8, [1.0] * 13, 6, 6)), "x")
+    between = d.add(ACTIVATIONS["LeakyRelu"](0.999), summed)
+    return d.graph(d.add(Affine(on_line(8, [1.0, -1.0], 0, 1)), between))
 
 
 def test_slopes_as_they_are_would_give_less_than_the_truth_where_a_net_is_cut_off(

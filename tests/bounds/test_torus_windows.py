@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from generators.images import Images, random_dag
+from generators.drawing import Drawing
+from generators.images import Images, on_line, random_dag
 from generators.soundness import is_above, sampled_slopes
 
 from lipcert.bounds import BoundContext
@@ -111,26 +112,10 @@ def sums_then_differences() -> Graph:
     On a torus the product of the first two is ``1 − shift^13``, of norm 2; on the line the last
     difference is taken from what lies outside, and the norm is 2.676.
     """
-    images = Images(0)
-    images.d.shapes["x"] = (1, 1, 8)
-    value = "x"
-    for weight, before, after in (
-        (torch.ones(13), 6, 6),
-        (torch.tensor([1.0, -1.0]), 0, 1),
-        (torch.ones(1), 0, 0),
-    ):
-        operator = Convolution(
-            weight.double().reshape(1, 1, -1),
-            (8,),
-            stride=(1,),
-            dilation=(1,),
-            pads_begin=(before,),
-            pads_end=(after,),
-        )
-        value = images.d.add(Affine(operator), value)
-        if after == 1:
-            value = images.d.relu(value)
-    return images.d.graph(value)
+    d = Drawing(1, 1, 8)
+    summed = d.add(Affine(on_line(8, [1.0] * 13, 6, 6)), "x")
+    apart = d.relu(d.add(Affine(on_line(8, [1.0, -1.0], 0, 1)), summed))
+    return d.graph(d.add(Affine(on_line(8, [1.0], 0, 0)), apart))
 
 
 def test_multiplying_out_where_an_image_is_cut_off_would_give_less_than_the_truth(

@@ -26,6 +26,18 @@ from lipcert.operators import (
 from .drawing import Drawing
 
 
+def on_line(n: int, weights: list[float], before: int, after: int) -> Convolution:
+    """A kernel on a line of n numbers, zeros ``before`` and ``after`` it."""
+    return Convolution(
+        torch.tensor(weights, dtype=torch.float64).reshape(1, 1, -1),
+        (n,),
+        stride=(1,),
+        dilation=(1,),
+        pads_begin=(before,),
+        pads_end=(after,),
+    )
+
+
 class Images:
     """Draws a random graph of images; ``circular`` ones wrap around instead of adding zeros."""
 
