@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -64,7 +64,8 @@ def blocks_bound(form: SignalForm, context: BoundContext) -> Constants:
             "finds no residual block x + AᵀΓφ(Ax + b) that everything passes through",
             "use --method auto",
         )
-    return product_of(form, blocks, for_some_time(context, 2), block_bound)
+    with context.until(next_share(context, 2)) as half:
+        return product_of(form, blocks, half, block_bound)
 
 
 def blocks_of(form: SignalForm, context: BoundContext) -> tuple[Block, ...]:
@@ -99,9 +100,8 @@ def product_of(
     value, before, sizes = 1.0, 1.0, []
     for number, block in enumerate(blocks):
         context.progress(f"block up to {block.label}", number / len(blocks))
-        share = for_some_time(context, len(blocks) - number)
-        last = method(block.form, share)
-        context.interrupted = context.interrupted or share.interrupted
+        with context.until(next_share(context, len(blocks) - number)) as share:
+            last = method(block.form, share)
         for k, stage in enumerate(block.form.stages, start=1):
             signals[places[stage.node.output]] = mul_up(value, last.signals[k])
         before, value = value, mul_up(value, last.value)
@@ -116,14 +116,10 @@ def product_of(
     return Constants(value, signals, pairwise, _account(blocks, sizes))
 
 
-def for_some_time(context: BoundContext, parts: int) -> BoundContext:
-    """The same context with one of several equal parts of the time that is left."""
-    now = time.monotonic()
-    left = context.settings.deadline - now
-    if not math.isfinite(left) or parts == 1:
-        return context
-    settings = replace(context.settings, deadline=now + max(left, 0.0) / parts)
-    return replace(context, settings=settings)
+def next_share(context: BoundContext, parts: int) -> float:
+    """When the first of several equal parts of the time that is left ends."""
+    now, deadline = time.monotonic(), context.settings.deadline
+    return now + max(deadline - now, 0.0) / parts if parts > 1 else deadline
 
 
 def _account(blocks: tuple[Block, ...], sizes: list[float]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 import torch
@@ -61,6 +62,15 @@ class BoundContext:
         if key not in self._found:
             self._found[key] = (form, method(form, self))
         return cast(T, self._found[key][1])
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[BoundContext]:
+        """The same run with another deadline; what it finds, and an interruption, hold for both."""
+        own = replace(self, settings=replace(self.settings, deadline=deadline))
+        try:
+            yield own
+        finally:
+            self.interrupted = self.interrupted or own.interrupted
 
     def gain_of(self, operator: LinearOperator) -> float:
         """A bound of the spectral norm: the proven one where at hand, else a cheap one."""

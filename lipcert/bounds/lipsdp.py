@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lipcert.bounds.autolip import autolip_bound
 from lipcert.bounds.averaged import averaged_bound
-from lipcert.bounds.blocks import Block, block_bound, blocks_of, for_some_time, product_of
+from lipcert.bounds.blocks import Block, block_bound, blocks_of, next_share, product_of
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.multipliers import multipliers_by_stage
 from lipcert.bounds.pairs import pairwise_table
@@ -118,9 +118,8 @@ def _taken_apart(form: SignalForm, live: SignalForm, context: BoundContext) -> C
     """
     blocks = context.once(blocks_of, form)
     quick = any(block.is_symmetric for block in blocks)
-    share = for_some_time(context, 2) if quick else context
-    found = [_on_the_torus(form, live, share)]
-    context.interrupted = context.interrupted or share.interrupted
+    with context.until(next_share(context, 2 if quick else 1)) as share:
+        found = [_on_the_torus(form, live, share)]
     if quick or (blocks and not context.expired):
         found.append(_by_blocks(form, blocks, context))
     smaller = [constants for constants in found if constants is not None]

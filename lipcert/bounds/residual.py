@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lipcert.bounds.autolip import autolip_bound
 from lipcert.bounds.averaged import averaged_bound
-from lipcert.bounds.blocks import for_some_time
+from lipcert.bounds.blocks import next_share
 from lipcert.bounds.context import BoundContext
 from lipcert.composition import skips_of
 from lipcert.graph import Graph
@@ -65,8 +65,8 @@ def residual_blocks(graph: Graph, context: BoundContext) -> tuple[ResidualBlock,
     found = []
     for number, skip in enumerate(skips):
         context.progress(f"residual block {skip.total.name}", number / len(skips))
-        share = for_some_time(context, len(skips) - number)
-        steepness = _steepness(fold(skip.branch), share)
+        with context.until(next_share(context, len(skips) - number)) as share:
+            steepness = _steepness(fold(skip.branch), share)
         names = dict.fromkeys(node.name for node in skip.branch.nodes)
         names.pop(skip.total.name, None)  # a subtraction negates g in the node that adds
         start = makers.get(skip.start, "input")

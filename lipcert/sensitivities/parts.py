@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lipcert.bounds import METHODS, BoundContext
@@ -91,12 +91,11 @@ class Parts:
 
     def solve(self, value: str, context: BoundContext, deadline: float) -> None:
         """The costly method on one part, until a deadline."""
-        own = replace(context, settings=replace(context.settings, deadline=deadline))
-        try:
-            self.add(value, COSTLY, METHODS[COSTLY](self.forms[value], own).value)
-        except SolverError as error:
-            logger.info("%s", error)
-        context.interrupted = context.interrupted or own.interrupted
+        with context.until(deadline) as own:
+            try:
+                self.add(value, COSTLY, METHODS[COSTLY](self.forms[value], own).value)
+            except SolverError as error:
+                logger.info("%s", error)
 
 
 def prefixes(

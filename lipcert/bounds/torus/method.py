@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,9 +52,8 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
     value, pairs, told = 1.0, None, []
     for place, segment in enumerate(segments):
         if segment.chain is not None:
-            own = _with_share(context, segments[place:])
-            found = _solved(segment.chain, own)
-            context.interrupted = context.interrupted or own.interrupted
+            with context.until(_end_of_share(context, segments[place:])) as own:
+                found = _solved(segment.chain, own)
         else:
             found = _other(form, segment, context, tail)
         if segment.stop is None and found.pairs is not None:
@@ -64,21 +63,19 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
     return TorusBound(value, pairs, "; times ".join(told))
 
 
-def _with_share(context: BoundContext, segments: list[Segment]) -> BoundContext:
-    """The time of the first of several segments: as its work is to that of all of them.
+def _end_of_share(context: BoundContext, segments: list[Segment]) -> float:
+    """When the time of the first of several segments ends: by its work among that of all of them.
 
     What a segment leaves over goes to those that follow; one that is not a chain, at the end of the
     model, counts as half of the others together.
     """
-    now = time.monotonic()
-    left = context.settings.deadline - now
+    now, deadline = time.monotonic(), context.settings.deadline
     later = sum(segment.work for segment in segments[1:])
     if segments[-1].chain is None:
         later += 0.5 * (segments[0].work + later)
-    if not math.isfinite(left) or later == 0.0:
-        return context
-    share = max(left, 0.0) * segments[0].work / (segments[0].work + later)
-    return replace(context, settings=replace(context.settings, deadline=now + share))
+    if later == 0.0 or math.isinf(deadline):
+        return deadline
+    return now + max(deadline - now, 0.0) * segments[0].work / (segments[0].work + later)
 
 
 def _other(form: SignalForm, segment: Segment, context: BoundContext, tail: Tail) -> TorusBound:
