@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import CheckError, Rows, Weight, add, mul, norm, root, up_ratio, weight
-from .maps import Dense, Scale
+from .maps import Dense
 from .network import MOST_SIZE
 
 Shape = tuple[int, ...]
@@ -46,7 +46,8 @@ def multiplied(own: Weight, factor: Weight | float) -> Weight:
     if factor == 1.0:
         return own
     by = factor if isinstance(factor, Weight) else weight(np.array(float(factor)))
-    return _alone(Scale(by).push(_row(own)), own.mantissa.shape)
+    times = Dense(reshaped(by, (1, 1)), own.mantissa.size)
+    return _alone(times.push(_row(own)), own.mantissa.shape)
 
 
 def inverse(own: Weight) -> Weight:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .constants import spread
 from .exact import CheckError, root, weight
-from .linear import MOST_READS, image, window
+from .linear import image, window
 from .network import Stage
 from .reader import Importer
 from .wire import Node
@@ -66,16 +66,12 @@ def pool(importer: Importer, node: Node) -> None:
     if len(node.outputs) > 1:
         raise CheckError("MaxPool with indices is not covered")
     channels, size = array.shape[1], math.prod(array.shape[2:])
-    shared = spread(weight(np.ones((1,) * (len(sides) + 2))), (1, 1, *sides))
-    one = window(node, array, shared, 1)
-    taps = one.taps
-    if channels * taps.size > MOST_READS:
-        raise CheckError(f"the windows of {node.outputs[0]!r} are too many")
-    if (taps < 0).all(1).any():
+    one = window(node, array, spread(weight(np.ones((1,) * array.ndim)), (1, 1, *sides)), 1)
+    places = np.arange(channels * size).reshape(1, channels, *one.spatial)
+    windows = np.moveaxis(one.patches(places, -1)[0], 1, 2).reshape(-1, math.prod(sides))
+    if (windows < 0).all(1).any():
         raise CheckError("MaxPool over padding alone is not covered")
-    offsets = np.arange(channels)[:, None, None] * size
-    windows = np.where(taps >= 0, taps + offsets, -1).reshape(-1, taps.shape[1])
-    most = one.reads.most
+    most = int(np.bincount(windows[windows >= 0]).max())
     constant = 1.0 if most == 1 else float(root(float(most)))
     maker = Stage("", "MaxPool", None, constant, windows=windows)
     importer.stage(node, array, maker, (1, channels, *one.out_spatial))

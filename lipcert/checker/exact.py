@@ -1,9 +1,9 @@
 """Exact arithmetic on integer matrices, with what is left out of them bounded.
 
-Integers are split into digits of 20 bits.  A product of two digit matrices with inner dimension
-up to 2^15 is a matrix of integers below 2^53, which float64 holds exactly in whatever order a
-library adds: fast floating-point products of digits are exact integer products.  Bounds of what is
-left out ("radii") are float64, every operation on them rounded upward.
+Integers are split into digits so small that every sum of products of two digits is an integer of
+at most 2^53, which float64 holds exactly in whatever order a library adds: fast floating-point
+products of digits are exact integer products.  Bounds of what is left out ("radii") are float64,
+every operation on them rounded upward.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-DIGIT = 20
-INNER = 1 << 15
-"""Largest inner dimension of one product of digits: 2^15 · (2^19)^2 = 2^53."""
+Product = tuple[Integers, int, int]
+"""Integers, the power of two that they count, and how many units their errors stay below."""
+
 BITS = 56
 """Size of the integers kept: sums of 64 of them stay below 2^62."""
 SQUARES = 8
@@ -163,76 +163,77 @@ def shifted(mantissa: Integers, by: int) -> Integers:
     return mantissa << by if by >= 0 else mantissa >> min(-by, 63)
 
 
-def digits(mantissa: Integers) -> list[Floats]:
-    """Balanced digits, the lowest first: ``mantissa = Σ digits[k]·2^(20k)``."""
+def digits(mantissa: Integers, width: int) -> list[Floats]:
+    """Balanced digits, the lowest first: ``mantissa = Σ digits[k]·2^(width·k)``."""
     found = []
     rest = mantissa
-    half, mask = 1 << (DIGIT - 1), (1 << DIGIT) - 1
+    half, mask = 1 << (width - 1), (1 << width) - 1
     while True:
         low = ((rest + half) & mask) - half
         found.append(low.astype(np.float64))
-        rest = (rest - low) >> DIGIT
+        rest = (rest - low) >> width
         if not rest.any():
             return found
 
 
-def _add_products(
-    total: Integers,
+def by_digits(
     multiply: Callable[[Floats, Floats], Floats],
     factors: tuple[Integers, Integers],
+    shape: tuple[int, ...],
     *,
-    inner: int,
-    shift: int,
+    terms: int,
+    most: int,
+    bits: int = BITS,
     symmetric: bool = False,
-) -> int:
-    """Add ``multiply(a, b)·2^-shift``, sums of ``inner`` products; by how many units it is off.
+) -> Product:
+    """``multiply(a, b)`` of integers in about ``bits`` bits, from products of their digits.
 
-    Each pair of digits may lose one unit to the shift; low ones that cannot make one are left out.
-    Sums may wrap at 2^64 on the way, which the total, being small, does not show.
+    Digits of w bits are at most ``2^(w-1)``: sums of ``terms·2^(2w-2) ≤ 2^53`` are exact.  Each
+    pair of digits may lose one unit to the shift; low ones that cannot make one are left out.  Sums
+    may wrap at 2^64 on the way, which the total, being small, does not show.
+
+    Parameters
+    ----------
+    multiply : linear in both; each element ``shape`` of it a sum of up to ``terms`` products.
+    most : the largest size of an element, about.
+    symmetric : b is the transpose of a.
     """
-    left = digits(factors[0])
-    right = [np.swapaxes(one, -1, -2) for one in left] if symmetric else digits(factors[1])
+    shift = max(0, most.bit_length() - bits)
+    width = (53 - max(terms - 1, 0).bit_length()) // 2 + 1
+    left = digits(factors[0], width)
+    right = [np.swapaxes(d, -1, -2) for d in left] if symmetric else digits(factors[1], width)
+    total: Integers = np.zeros(shape, dtype=np.int64)
     units = 0
     for i, one in enumerate(left):
         for j, other in enumerate(right[: i + 1] if symmetric else right):
             twice = symmetric and i != j
-            by = DIGIT * (i + j) - shift
+            by = width * (i + j) - shift
             units += (1 + twice) * (by < 0)
-            if inner << (2 * DIGIT - 2) < 1 << max(0, -by):
+            if terms << (2 * width - 2) < 1 << max(0, -by):
                 continue
             part = shifted(multiply(one, other).astype(np.int64), by)
             total += part
             if twice:
                 total += np.swapaxes(part, -1, -2)
-    return units
+    return total, shift, units
 
 
 def product(
     a: Integers, b: Integers, *, symmetric: bool = False, bits: int = BITS, room: int = 1
-) -> tuple[Integers, int, int]:
+) -> Product:
     """``a @ b`` over the last two axes, in at most ``bits`` bits.
 
-    Returns integers, the power of two that they count, and how many units the error stays below.
     ``symmetric`` where b is the transpose of a; ``room`` is a number that the integers leave room
     for.
     """
     rows, columns = (lengths(m, 0, m.ndim - 1) for m in (a, np.swapaxes(b, -1, -2)))
     most = math.ceil(mul(float(rows.max(initial=0.0)), float(columns.max(initial=0.0))))
-    shift = max(0, max(room, most).bit_length() - bits)
-    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    total: Integers = np.zeros((*shape, a.shape[-2], b.shape[-1]), dtype=np.int64)
-    units = 0
-    for start in range(0, a.shape[-1], INNER):
-        parts = a[..., start : start + INNER], b[..., start : start + INNER, :]
-        inner = parts[0].shape[-1]
-        units += _add_products(
-            total, np.matmul, parts, inner=inner, shift=shift, symmetric=symmetric
-        )
-    return total, shift, units
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    given = {"terms": a.shape[-1], "most": max(room, most), "bits": bits}
+    return by_digits(np.matmul, (a, b), shape, symmetric=symmetric, **given)
 
 
-def times(a: Integers, b: Integers) -> tuple[Integers, int, int]:
+def times(a: Integers, b: Integers) -> Product:
     """The elementwise product, as :func:`product` gives it."""
-    shift = max(0, (largest(a) * largest(b)).bit_length() - BITS)
-    total: Integers = np.zeros(np.broadcast_shapes(a.shape, b.shape), dtype=np.int64)
-    return total, shift, _add_products(total, np.multiply, (a, b), inner=1, shift=shift)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    return by_digits(np.multiply, (a, b), shape, terms=1, most=largest(a) * largest(b))

@@ -33,10 +33,9 @@ from .floating import (
     pulled,
     scattered,
     slopes,
-    terms,
     times,
 )
-from .maps import Convolution, Dense, Map
+from .maps import Gather, Map
 from .network import Affine, Network, Stage
 from .samples import forward
 
@@ -132,7 +131,7 @@ class Surroundings:
         for one in maps:
             parts = loud(one, np.concatenate([moved, wrong, size]))
             moved, wrong, size = np.split(parts, 3)
-            distance = mul(distance, one.norm if isinstance(one, Dense | Convolution) else one.gain)
+            distance = mul(distance, one.norm)
         if maps:
             rows = heights(maps)
             moved = np.minimum(moved, mul(near.travel[:, None], rows))
@@ -142,7 +141,8 @@ class Surroundings:
     def _rounding(self, name: str, maker: Affine, size: Array, result: Array) -> Array:
         """What a float32 sum is off by, whose terms are of ``size`` together."""
         count = len(maker.summands) + 4 + maker.operations
-        count += sum(terms(one) + 2 for _, maps in maker.summands for one in maps)
+        used = [one for _, maps in maker.summands for one in maps]
+        count += sum(2 if isinstance(one, Gather) else one.size.terms[0] + 2 for one in used)
         if count > MOST_TERMS:
             raise CheckError(f"the value {name!r} adds up too many products")
         if maker.computed_loudness is not None:

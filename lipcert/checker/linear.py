@@ -16,8 +16,9 @@ from .constants import (
     reshaped,
     spread,
 )
+from .convolution import Convolution
 from .exact import CheckError, Weight, weight
-from .maps import Convolution, Dense
+from .maps import Dense
 from .network import References
 from .reader import Importer, Summands
 from .wire import Node
@@ -149,9 +150,9 @@ def convolve(importer: Importer, node: Node) -> None:
         mean = rationals([Fraction(1, math.prod(sides))], (1,) * (len(sides) + 2))
         kernel = spread(mean, (groups, 1, *sides))
     own = window(node, array, kernel, groups)
-    if node.kind == "AveragePool" and (own.taps < 0).any():
+    if node.kind == "AveragePool" and not own.patches(np.ones((1, 1, *own.spatial))).all():
         raise CheckError("AveragePool with padding is not covered")
-    if own.in_channels != array.shape[1] or len(kernel.mantissa) % groups:
+    if own.channels[0] != array.shape[1] or len(kernel.mantissa) % groups:
         raise CheckError(f"{node.kind} of {node.outputs[0]!r} does not fit what it reads")
     shape, bias = (1, len(kernel.mantissa), *own.out_spatial), None
     if node.kind == "Conv" and any(node.inputs[2:]):
@@ -196,6 +197,6 @@ def window(node: Node, array: References, kernel: Weight, groups: int) -> Convol
     out = tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, stride, strict=True))
     if min(out, default=0) < 1:
         raise CheckError(f"the window of {name} makes no sense")
-    if max(math.prod(padded), math.prod((*out, *sides))) > MOST_READS:
+    if max(math.prod(padded), array.shape[1] * math.prod((*out, *sides))) > MOST_READS:
         raise CheckError(f"the windows of {name} are too many")
     return Convolution(kernel, spatial, out, stride, pads[:count], dilation, groups)

@@ -6,36 +6,36 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .exact import (
     BITS,
     CheckError,
+    Floats,
     Integers,
+    Product,
     Rows,
     Weight,
     add,
+    by_digits,
     by_squares,
     largest,
+    lengths,
     mul,
     power,
-    product,
     root,
     shifted,
-    times,
     weight,
 )
 
-Shape = tuple[int, ...]
+T = TypeVar("T")
 Indices = NDArray[np.int64]
-Product = tuple[Integers, int, int]
-"""Integers, the power of two that they count, the units they are off: of ``exact.product``."""
+Apply = Callable[[Floats, Floats], Floats]
 
-CHUNK = 1 << 24
+CHUNK = 1 << 22
 """Elements of one intermediate product."""
 MOST_SIDE = 2048
 """Smaller side up to which the norm of a matrix is found by squaring."""
@@ -55,6 +55,11 @@ class Gather:
         """A bound of the norm: the root of how often an element is read."""
         used = self.index[self.index >= 0]
         return float(root(float(np.bincount(used, minlength=1).max())))
+
+    @property
+    def norm(self) -> float:
+        """The same."""
+        return self.gain
 
     def push(self, x: Rows) -> Rows:
         """The map on each row."""
@@ -95,193 +100,159 @@ class Gather:
         return order, np.flatnonzero(np.diff(self.index[order], prepend=-1))
 
 
+class Size(NamedTuple):
+    """Elements of x and of y; how many products make one element of ``A x`` and of ``Aᵀ y`` at
+    most; elements of what one x takes on the way."""
+
+    x: int
+    y: int
+    terms: tuple[int, int]
+    held: int
+
+
 @dataclass(frozen=True, eq=False)
-class Scale:
-    """``y = s ∘ x``; the weight is of the tensor's size, flat, or one number."""
+class Linear:
+    """``y = A x``: every element of A is zero or one of a weight's numbers, and no row and no
+    column of A holds one of these twice."""
 
     weight: Weight
 
+    @property
+    def size(self) -> Size:
+        """Of the map."""
+        raise NotImplementedError
+
+    @property
+    def kernels(self) -> Integers:
+        """The weight as matrices ``(B, m, n)``: A has at most ``√copies`` times their norm."""
+        raise NotImplementedError
+
+    @property
+    def copies(self) -> int:
+        """How many rows of kernels read one element of x at most."""
+        return 1
+
+    def forward(self, own: Floats, rows: Floats) -> Floats:
+        """``A x`` of rows ``x (N, elements)``, the numbers ``own`` in the weight's place."""
+        raise NotImplementedError
+
+    def backward(self, own: Floats, rows: Floats) -> Floats:
+        """``Aᵀ y`` of rows ``y (N, elements)``."""
+        raise NotImplementedError
+
+    @cached_property
+    def sums(self) -> list[tuple[float, float]]:
+        """Bounds of the l1 and l2 norms of the rows, and of the columns, of the matrix of integers
+        in the weight."""
+        own, size, found = np.abs(self.weight.mantissa.astype(np.float64)), self.size, []
+        ways = ((self.forward, size.x), (self.backward, size.y))
+        for (apply, width), terms in zip(ways, size.terms, strict=True):
+            slack, ones = 1.0 + (terms + 8) * 2.0**-51, np.ones((1, width))
+            l1, square = (float(apply(part, ones).max(initial=0.0)) for part in (own, own * own))
+            found.append((float(mul(l1, slack)), float(mul(math.sqrt(square), slack))))
+        return found
+
     @cached_property
     def gain(self) -> float:
-        """A bound of the largest factor."""
-        most = mul(float(largest(self.weight.mantissa)), 1.0 + 2.0**-50)
-        return float(add(mul(most, power(self.weight.exponent)), self.weight.radius))
+        """A bound of the norms of A and |A|: ``√copies`` times the length, or ``√(‖A‖₁‖A‖_∞)``."""
+        (rows, _), (columns, _) = self.sums
+        own, copied = self.weight, root(float(self.copies))
+        frobenius = float(mul(copied, lengths(own.mantissa[None], 0)[0]))
+        most = mul(min(frobenius, float(root(mul(rows, columns)))), power(own.exponent))
+        return float(add(most, mul(copied, own.radius)))
+
+    @cached_property
+    def norm(self) -> float:
+        """A closer bound of the norm of A, by float64."""
+        own, parts = self.weight, self.kernels
+        if min(parts.shape[1:]) > MOST_SIDE:
+            return self.gain
+        matrices = np.ldexp(parts.astype(np.float64), own.exponent)
+        if parts.shape[1] > parts.shape[2]:
+            matrices = matrices.swapaxes(1, 2)
+        off = add(mul(2.0**-52, own.length), own.radius, 2.0**-400)
+        return min(self.gain, float(mul(add(by_squares(matrices), off), root(float(self.copies)))))
 
     def push(self, x: Rows) -> Rows:
-        """The map on each row; its matrix is symmetric."""
-        return _after(x, times(x.mantissa, self.weight.mantissa.reshape(1, -1)), self)
+        """The map on each row."""
+        return self._exactly(x, self.forward, 0, self.size.y)
 
-    pull = push
+    def pull(self, rows: Rows) -> Rows:
+        """Each row times the map's matrix."""
+        return self._exactly(rows, self.backward, 1, self.size.x)
+
+    def _exactly(self, x: Rows, apply: Apply, way: int, width: int) -> Rows:
+        """A product in integers, with all that was left out: of x, of the weight, of itself."""
+        own, terms, (l1, l2) = self.weight, self.size.terms[way], self.sums[way]
+        longest = float(lengths(x.mantissa, 0).max(initial=0.0))
+        most = math.ceil(min(l1 * largest(x.mantissa), l2 * longest))
+
+        def product(part: Integers) -> Product:
+            shape = len(part), width
+            return by_digits(apply, (own.mantissa, part), shape, terms=terms, most=most)
+
+        parts = self.in_parts(product, x.mantissa)
+        shift, units = parts[0][1], max(lost for *_, lost in parts)
+        exponent = x.exponent + own.exponent + shift
+        off = mul(x.lengths, own.radius, root(float(self.copies)))
+        cut = mul(float(units), root(float(width)), power(exponent))
+        values = np.concatenate([part for part, *_ in parts])
+        return Rows(values, exponent, add(mul(x.radius, self.gain), off, cut))
+
+    def in_parts(self, apply: Callable[[NDArray[Any]], T], rows: NDArray[Any]) -> list[T]:
+        """``apply`` to so many rows at a time that little memory is taken."""
+        step = max(1, CHUNK // max(1, self.size.held))
+        return [apply(rows[start : start + step]) for start in range(0, len(rows), step)]
 
 
 @dataclass(frozen=True, eq=False)
-class Dense:
+class Scale(Linear):
+    """``y = s ∘ x``; the weight is flat."""
+
+    @property
+    def size(self) -> Size:
+        """Of the map."""
+        return Size(self.weight.mantissa.size, self.weight.mantissa.size, (1, 1), 1)
+
+    @property
+    def kernels(self) -> Integers:
+        """The numbers one by one."""
+        return self.weight.mantissa.reshape(-1, 1, 1)
+
+    def forward(self, own: Floats, rows: Floats) -> Floats:
+        """``s ∘ x``: the matrix is symmetric."""
+        return np.asarray(rows * own)
+
+    backward = forward
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Linear):
     """``y = W x`` along the last axis, for each of ``lead`` leading positions."""
 
-    weight: Weight
     lead: int = 1
 
-    @cached_property
-    def gain(self) -> float:
-        """A bound of the norm: of Frobenius, or ``√(‖W‖₁‖W‖_∞)``."""
-        return min(self.weight.length, _schur(self.weight, (1,), (0,)))
-
-    @cached_property
-    def norm(self) -> float:
-        """A closer bound of the norm, by float64."""
-        return min(self.gain, _spectral(self.weight, self.weight.mantissa[None], 1.0))
-
-    def push(self, x: Rows) -> Rows:
-        """The map on each row."""
-        return self._times(x, self.weight.mantissa.T)
-
-    def pull(self, rows: Rows) -> Rows:
-        """Each row times the map's matrix."""
-        return self._times(rows, self.weight.mantissa)
-
-    def _times(self, rows: Rows, matrix: Integers) -> Rows:
-        flat = rows.mantissa.reshape(len(rows.mantissa) * self.lead, len(matrix))
-        return _after(rows, product(flat, matrix), self)
-
-
-@dataclass(frozen=True, eq=False)
-class Convolution:
-    """A convolution of any number of axes, zero padded.
-
-    Parameters
-    ----------
-    weight : ``(c_out, c_in / groups, *kernel)``.
-    spatial : sides of the input; ``pads`` before each axis; ``out_spatial`` sides of the output.
-    """
-
-    weight: Weight
-    spatial: Shape
-    out_spatial: Shape
-    stride: Shape
-    pads: Shape
-    dilation: Shape
-    groups: int
+    @property
+    def size(self) -> Size:
+        """Of the map."""
+        m, n = self.weight.mantissa.shape
+        return Size(self.lead * n, self.lead * m, (n, m), self.lead * (m + n))
 
     @property
-    def out_size(self) -> int:
-        """Number of elements of y."""
-        return len(self.weight.mantissa) * math.prod(self.out_spatial)
+    def kernels(self) -> Integers:
+        """The matrix W."""
+        return self.weight.mantissa[None]
 
-    @property
-    def in_channels(self) -> int:
-        """Channels of x."""
-        return int(self.weight.mantissa.shape[1]) * self.groups
+    def forward(self, own: Floats, rows: Floats) -> Floats:
+        """``W x``."""
+        return np.asarray(rows.reshape(-1, own.shape[1]) @ own.T).reshape(len(rows), -1)
 
-    @cached_property
-    def gain(self) -> float:
-        """A bound of the norm: ``√taps`` times the length, or ``√(‖A‖₁‖A‖_∞)``."""
-        shape = self.weight.mantissa.shape
-        taps = tuple(range(3, len(shape) + 1))
-        grouped = self.weight.mantissa.reshape(self.groups, -1, *shape[1:])
-        own = Weight(grouped, self.weight.exponent, self.weight.radius)
-        frobenius = float(mul(self.weight.length, root(float(math.prod(shape[2:])))))
-        return min(frobenius, _schur(own, (2, *taps), (1, *taps)))
-
-    @cached_property
-    def norm(self) -> float:
-        """A closer bound, by float64: of the map of a patch, times how many patches share an
-        element."""
-        kernels = self.weight.mantissa.reshape(
-            self.groups, len(self.weight.mantissa) // self.groups, -1
-        )
-        sides = zip(self.weight.mantissa.shape[2:], self.stride, strict=True)
-        shared = root(float(math.prod(-(-k // s) for k, s in sides)))
-        return min(self.gain, _spectral(self.weight, kernels, shared))
-
-    @cached_property
-    def taps(self) -> Indices:
-        """``(outputs, taps)``: the input position that each tap reads, −1 in the padding."""
-        kernel = self.weight.mantissa.shape[2:]
-        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, kernel, strict=True)]
-        stops = [(m - 1) * s + 1 for m, s in zip(self.out_spatial, self.stride, strict=True)]
-        ends = zip(stops, reach, self.pads, self.spatial, strict=True)
-        around = [(pad, max(0, stop - 1 + r - pad - n)) for stop, r, pad, n in ends]
-        places = np.arange(math.prod(self.spatial)).reshape(self.spatial)
-        windows = sliding_window_view(np.pad(places, around, constant_values=-1), reach)
-        starts = tuple(slice(0, stop, s) for stop, s in zip(stops, self.stride, strict=True))
-        read = windows[starts + tuple(slice(None, None, d) for d in self.dilation)]
-        return read.reshape(math.prod(self.out_spatial), -1)
-
-    @cached_property
-    def reads(self) -> Gather:
-        """What a channel's elements ``(taps, outputs)`` read of it."""
-        return Gather(self.taps.T.reshape(-1), math.prod(self.spatial))
-
-    def push(self, x: Rows) -> Rows:
-        """The map on each row."""
-
-        def one(kernel: Integers, chunk: Integers) -> Product:
-            read = self.reads.taken(chunk.reshape(-1, math.prod(self.spatial)))
-            patches = read.reshape(len(chunk), self.groups, -1, len(self.taps))
-            return product(kernel, patches)
-
-        return self._chunked(x, one)
-
-    def pull(self, rows: Rows) -> Rows:
-        """Each row times the map's matrix."""
-        bits = min(BITS, 62 - self.reads.most.bit_length())
-
-        def one(kernel: Integers, chunk: Integers) -> Product:
-            parts = chunk.reshape(len(chunk), self.groups, -1, len(self.taps))
-            values, shift, units = product(kernel.swapaxes(1, 2), parts, bits=bits)
-            return self.reads.summed(values.reshape(-1, self.taps.size)), shift, units
-
-        return self._chunked(rows, one)
-
-    def _chunked(self, rows: Rows, one: Callable[[Integers, Integers], Product]) -> Rows:
-        """A product for parts of the rows, brought to one power of two."""
-        taps, shape = self.taps.shape[1], self.weight.mantissa.shape
-        kernel = self.weight.mantissa.reshape(self.groups, shape[0] // self.groups, -1)
-        step = max(1, CHUNK // max(1, self.in_channels * self.taps.size))
-        count = len(rows.mantissa)
-        starts = range(0, count, step)
-        parts = [one(kernel, rows.mantissa[start : start + step]) for start in starts]
-        shift = max(part[1] for part in parts)
-        moved = [values.reshape(-1) >> (shift - own) for values, own, _ in parts]
-        units = max(units + (own < shift) for _, own, units in parts)
-        whole = np.concatenate(moved).reshape(count, -1)
-        return _after(rows, (whole, shift, units), self, taps)
+    def backward(self, own: Floats, rows: Floats) -> Floats:
+        """``Wᵀ y``."""
+        return self.forward(own.T, rows)
 
 
-Map = Gather | Scale | Dense | Convolution
-
-
-def _after(rows: Rows, found: Product, one: Scale | Dense | Convolution, terms: int = 1) -> Rows:
-    """Rows times a map, with all that was left out: of the rows, of its weight, of the product.
-
-    Each element is a sum of up to ``terms`` numbers that are off by units.
-    """
-    values, shift, units = found
-    flat = values.reshape(len(rows.mantissa), -1)
-    exponent = rows.exponent + one.weight.exponent + shift
-    off = mul(rows.lengths, one.weight.radius, root(float(terms)))
-    cut = mul(float(units * terms), root(float(flat.shape[1])), power(exponent))
-    return Rows(flat, exponent, add(mul(rows.radius, one.gain), off, cut))
-
-
-def _schur(weight: Weight, row: tuple[int, ...], column: tuple[int, ...]) -> float:
-    """``√(‖A‖₁‖A‖_∞)`` by the largest absolute sums over ``row`` axes and ``column`` axes."""
-    size = np.abs(weight.mantissa.astype(np.float64))
-    slack = mul(1.0 + (size.size + 4) * 2.0**-51, power(weight.exponent))
-    sums = [mul(float(size.sum(axes).max(initial=0.0)), slack) for axes in (row, column)]
-    terms = root(float(max(np.prod([size.shape[a] for a in axes]) for axes in (row, column))))
-    return float(add(root(mul(*sums)), mul(weight.radius, terms)))
-
-
-def _spectral(own: Weight, parts: Integers, factor: float) -> float:
-    """``factor`` times the largest spectral norm of a weight's elements as ``(B, m, n)``."""
-    if min(parts.shape[1:]) > MOST_SIDE:
-        return math.inf
-    matrices = np.ldexp(parts.astype(np.float64), own.exponent)
-    if parts.shape[1] > parts.shape[2]:
-        matrices = matrices.swapaxes(1, 2)
-    off = add(mul(2.0**-52, own.length), own.radius, 2.0**-400)
-    return float(mul(add(by_squares(matrices), off), factor))
+Map = Gather | Linear
 
 
 def total(parts: list[Rows]) -> Rows:
@@ -316,4 +287,4 @@ def identity(size: int) -> Rows:
 
 def scaled(rows: Rows, factor: float) -> Rows:
     """Rows times one exact number."""
-    return Scale(weight(np.array(factor))).push(rows)
+    return Dense(weight(np.array([[factor]])), rows.mantissa.shape[1]).push(rows)

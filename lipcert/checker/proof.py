@@ -9,8 +9,9 @@ from fractions import Fraction
 import numpy as np
 
 from .claims import Claim
+from .convolution import Convolution
 from .exact import CheckError, mul, root, up_ratio
-from .maps import Convolution, check_rows
+from .maps import check_rows
 from .matrix import Matrices
 from .network import Affine, Network, growth
 from .positive import Refuted, prove_contraction

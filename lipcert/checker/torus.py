@@ -10,8 +10,8 @@ from functools import cache
 
 import numpy as np
 
+from .convolution import Convolution
 from .exact import CheckError, Integers, Weight, add, mul, power, product, root
-from .maps import Convolution
 from .positive import PLACES, Refuted, Scaled, prove_contraction, scaled_rows
 
 TWIDDLE = 50

@@ -17,7 +17,8 @@ from scipy.sparse.linalg import eigsh
 
 from lipcert.bounds.averaged import MAX_ELEMENTS, MAX_ROWS, ROW_WORK, joint_weights
 from lipcert.checker.claims import Claim, Column
-from lipcert.checker.maps import Convolution, Dense, identity
+from lipcert.checker.convolution import Convolution
+from lipcert.checker.maps import Dense, identity
 from lipcert.checker.matrix import Key
 from lipcert.checker.network import Affine, Network, Stage
 from lipcert.proof.prover import Floats, Prover, as_floats

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from lipcert.checker.maps import Convolution
+from lipcert.checker.convolution import Convolution
 
 CHUNK = 1 << 22
 """Elements of the blocks formed at once."""

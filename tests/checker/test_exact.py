@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipcert.checker.convolution import Convolution, Transposed
 from lipcert.checker.exact import (
-    INNER,
     CheckError,
     Rows,
     by_squares,
@@ -21,7 +21,7 @@ from lipcert.checker.exact import (
     times,
     weight,
 )
-from lipcert.checker.maps import Convolution, Dense, total
+from lipcert.checker.maps import Dense, total
 
 
 def integers(shape, bits, seed):
@@ -57,11 +57,17 @@ def test_symmetric_products_are_the_plain_ones(seed, bits, inner):
     assert (values == values.T).all()
 
 
-def test_long_products_are_cut_where_float64_would_round():
-    a = np.full((1, 3 * INNER), (1 << 19) - 1, dtype=np.int64)
-    values, shift, units = product(a, a.T)
-    exact = 3 * INNER * ((1 << 19) - 1) ** 2
-    assert abs(exact - int(values[0, 0]) * 2**shift) <= units * 2**shift
+@pytest.mark.parametrize("inner", [1, 2, 3, 1 << 15, (1 << 15) + 1, 3 << 15, 1 << 20])
+def test_digits_are_so_small_that_float64_does_not_round(inner):
+    """Odd numbers of the largest digits: sums of their products lose their last bit beyond 2^53."""
+    width = (53 - (inner - 1).bit_length()) // 2 + 1
+    assert inner << (2 * width - 2) <= 1 << 53 < inner << (2 * width + 2)
+    for bits in (width - 1, 2 * width - 1):
+        a = np.full((1, inner), (1 << bits) - 1, dtype=np.int64)
+        values, shift, units = product(a, a.T)
+        exact = inner * ((1 << bits) - 1) ** 2
+        assert abs(exact - int(values[0, 0]) * 2**shift) <= units * 2**shift
+        assert units > 0 or exact < 1 << 57
 
 
 def test_room_is_left_for_a_larger_number():
@@ -70,14 +76,14 @@ def test_room_is_left_for_a_larger_number():
     assert (1 << 100) >> shift < 1 << 61
 
 
-@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=20))
-def test_digits_add_up(values):
-    parts = digits(np.array(values, dtype=np.int64))
+@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=20), st.integers(8, 27))
+def test_digits_add_up(values, width):
+    parts = digits(np.array(values, dtype=np.int64), width)
     again = sum(
-        int(1 << (20 * k)) * part.astype(np.int64).astype(object) for k, part in enumerate(parts)
+        int(1 << (width * k)) * part.astype(np.int64).astype(object) for k, part in enumerate(parts)
     )
     assert [int(v) for v in again] == values
-    assert all(abs(part).max() <= 2**19 for part in parts)
+    assert all(abs(part).max() <= 2 ** (width - 1) for part in parts)
 
 
 @given(
@@ -151,19 +157,34 @@ def test_norms_by_squares_are_just_above(shape, scale):
     assert 1 - 1e-12 <= by_squares(orthogonal[None]) <= 1.02
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kind", [Convolution, Transposed])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("dilation", [1, 2, 3, 6])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_norms_of_maps_are_above_those_of_their_matrices(stride, groups):
+def test_norms_of_maps_are_above_those_of_their_matrices(stride, dilation, groups, kind):
     random = np.random.default_rng(stride + 10 * groups)
     kernel = weight(random.normal(size=(4, 6 // groups, 3, 2)))
-    sides = tuple((n + 2 - k) // stride + 1 for n, k in ((7, 3), (6, 2)))
-    one = Convolution(kernel, (7, 6), sides, (stride,) * 2, (1, 1), (1, 1), groups)
-    size = 6 * 7 * 6
+    sides = tuple((n + 2 - dilation * (k - 1) - 1) // stride + 1 for n, k in ((17, 3), (9, 2)))
+    one = kind(kernel, (17, 9), sides, (stride,) * 2, (1, 1), (dilation,) * 2, groups)
+    size = one.size.x
     unit = Rows(np.eye(size, dtype=np.int64) << 20, -20, np.zeros(size))
     pushed = one.push(unit)
     true = np.linalg.norm(np.ldexp(pushed.mantissa.reshape(size, -1) * 1.0, pushed.exponent), 2)
     assert true * (1 - 1e-9) <= one.norm <= one.gain
     assert one.norm < 3.0 * true
+
+
+def test_a_dilation_that_the_stride_divides_reads_an_element_with_every_tap():
+    """Strides of 2 and dilations of 2: three taps add up, though two strides pass a kernel."""
+    one = Convolution(weight(np.ones((1, 1, 3))), (9,), (3,), (2,), (0,), (2,), 1)
+    assert one.copies == 3
+    pushed = one.push(Rows(np.eye(9, dtype=np.int64), 0, np.zeros(9)))
+    true = np.linalg.norm(np.ldexp(pushed.mantissa * 1.0, pushed.exponent), 2)
+    assert np.sqrt(2.0 * 3.0) < 2.5 < true <= one.norm
+
+
+def test_norms_of_dense_maps_are_close():
+    random = np.random.default_rng(0)
     dense = Dense(weight(random.normal(size=(30, 50))))
     true = np.linalg.norm(np.ldexp(dense.weight.mantissa * 1.0, dense.weight.exponent), 2)
     assert true * (1 - 1e-12) <= dense.norm <= 1.02 * true

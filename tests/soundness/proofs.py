@@ -17,9 +17,10 @@ from making import f32, i64, loaded, model, node
 
 from lipcert.checker.certificates import judged
 from lipcert.checker.claims import Claim, Column
+from lipcert.checker.convolution import Convolution
 from lipcert.checker.file import Samples
 from lipcert.checker.importing import network_of
-from lipcert.checker.maps import Convolution, Dense
+from lipcert.checker.maps import Dense
 from lipcert.checker.network import Affine
 from lipcert.checker.proof import Checker
 from lipcert.checker.wire import read

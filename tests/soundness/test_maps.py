@@ -8,8 +8,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from lipcert.checker.convolution import Convolution, Transposed
 from lipcert.checker.exact import Rows, Weight
-from lipcert.checker.maps import Convolution, Dense, Gather, Map, Scale
+from lipcert.checker.maps import Dense, Gather, Map, Scale
 from lipcert.checker.positive import Refuted
 from lipcert.checker.torus import prove_torus
 
@@ -74,7 +75,18 @@ def convolution(rng: np.random.Generator, axes: int = 2) -> tuple[Convolution, M
     return of, A
 
 
-MAKERS = {"gather": gather, "scale": scale, "dense": dense, "convolution": convolution}
+def transposed(rng: np.random.Generator) -> tuple[Transposed, Matrix]:
+    of, A = convolution(rng)
+    return Transposed(**vars(of)), A.T
+
+
+MAKERS = {
+    "gather": gather,
+    "scale": scale,
+    "dense": dense,
+    "convolution": convolution,
+    "transposed": transposed,
+}
 
 
 def off(true: np.ndarray, found: Rows, exponent: int) -> None:
@@ -103,7 +115,7 @@ def test_maps_are_their_matrices_both_ways(kind, seed):
     assert of.gain >= norm * (1.0 - 1e-12)
 
 
-@pytest.mark.parametrize("kind", ["scale", "dense", "convolution"])
+@pytest.mark.parametrize("kind", ["scale", "dense", "convolution", "transposed"])
 @pytest.mark.parametrize("seed", range(8))
 def test_what_weights_leave_out_is_in_the_radius(kind, seed):
     """Any true weight within the radius gives rows within theirs."""
