@@ -40,6 +40,11 @@ class Convolution(Linear):
         return inner * self.groups, out
 
     @property
+    def shape(self) -> Shape:
+        """Channels and sides of y."""
+        return self.channels[1], *self.out_spatial
+
+    @property
     def size(self) -> Size:
         """Of the map."""
         inner, out = self.channels
@@ -69,36 +74,50 @@ class Convolution(Linear):
         grouped = rows.reshape(len(rows), self.groups, -1, math.prod(self.out_spatial))
         parts = own.reshape(self.kernels.shape).swapaxes(1, 2) @ grouped
         parts = parts.reshape(len(rows), self.channels[0], -1, *self.out_spatial)
-        sides, inside, places = self._windows
-        found = np.zeros((len(rows), self.channels[0], *sides))
+        inside, places = self.windows
+        found = np.zeros((len(rows), self.channels[0], *self.padded))
         for tap, place in enumerate(places):
             found[place] += parts[:, :, tap]
         return found[inside].reshape(len(rows), -1)
 
     def patches(self, x: NDArray[Any], fill: int = 0) -> NDArray[Any]:
         """``(N, channels, taps, outputs)`` from ``(N, channels, *spatial)`` amid ``fill``."""
-        sides, inside, places = self._windows
-        padded = np.full((*x.shape[:2], *sides), fill, dtype=x.dtype)
+        inside, places = self.windows
+        padded = np.full((*x.shape[:2], *self.padded), fill, dtype=x.dtype)
         padded[inside] = x
         return np.stack([padded[place].reshape(*x.shape[:2], -1) for place in places], 2)
 
     @property
-    def _windows(self) -> tuple[Shape, Slices, list[Slices]]:
-        """Sides of the padded image, where in it the image lies, and what each tap reads."""
-        kernel, every = self.weight.mantissa.shape[2:], (slice(None), slice(None))
-        stops = [(m - 1) * s + 1 for m, s in zip(self.out_spatial, self.stride, strict=True)]
-        reads = zip(self.spatial, self.pads, stops, kernel, self.dilation, strict=True)
-        sides = tuple(max(p + n, stop + (k - 1) * d) for n, p, stop, k, d in reads)
-        places = []
-        for tap in np.ndindex(*kernel):
-            axes = zip(tap, self.dilation, stops, self.stride, strict=True)
-            places.append(every + tuple(slice(t * d, t * d + stop, s) for t, d, stop, s in axes))
+    def stops(self) -> Shape:
+        """Where the starts of windows end along each axis."""
+        axes = zip(self.out_spatial, self.stride, strict=True)
+        return tuple((m - 1) * s + 1 for m, s in axes)
+
+    @property
+    def padded(self) -> Shape:
+        """Sides of the image with all that is read around it."""
+        kernel = self.weight.mantissa.shape[2:]
+        reads = zip(self.spatial, self.pads, self.stops, kernel, self.dilation, strict=True)
+        return tuple(max(p + n, stop + (k - 1) * d) for n, p, stop, k, d in reads)
+
+    @property
+    def windows(self) -> tuple[Slices, list[Slices]]:
+        """Where in the padded image the image lies, and what each tap reads."""
+        every, places = (slice(None), slice(None)), []
+        for tap in np.ndindex(*self.weight.mantissa.shape[2:]):
+            axes = zip(tap, self.dilation, self.stops, self.stride, strict=True)
+            places.append((*every, *(slice(t * d, t * d + stop, s) for t, d, stop, s in axes)))
         inside = (slice(p, p + n) for p, n in zip(self.pads, self.spatial, strict=True))
-        return sides, (*every, *inside), places
+        return (*every, *inside), places
 
 
 class Transposed(Convolution):
-    """The adjoint of a convolution: from what it gives to what it reads."""
+    """The adjoint of a convolution: from what it gives to what it reads, ``spatial`` its result."""
+
+    @property
+    def shape(self) -> Shape:
+        """Channels and sides of the result."""
+        return self.channels[0], *self.spatial
 
     @property
     def size(self) -> Size:

@@ -66,7 +66,8 @@ def pool(importer: Importer, node: Node) -> None:
     if len(node.outputs) > 1:
         raise CheckError("MaxPool with indices is not covered")
     channels, size = array.shape[1], math.prod(array.shape[2:])
-    one = window(node, array, spread(weight(np.ones((1,) * array.ndim)), (1, 1, *sides)), 1)
+    kernel = spread(weight(np.ones((1,) * array.ndim)), (channels, 1, *sides))
+    one = window(node, array, kernel, channels)
     places = np.arange(channels * size).reshape(1, channels, *one.spatial)
     windows = np.moveaxis(one.patches(places, -1)[0], 1, 2).reshape(-1, math.prod(sides))
     if (windows < 0).all(1).any():

@@ -29,6 +29,7 @@ OF_SIGNALS: dict[str, Handler] = {
     "ReduceMean": linear.mean,
     "GlobalAveragePool": linear.mean,
     "Conv": linear.convolve,
+    "ConvTranspose": linear.convolve,
     "AveragePool": linear.convolve,
     "MaxPool": curves.pool,
     "Softmax": curves.softmax,

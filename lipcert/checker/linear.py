@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,12 +17,14 @@ from .constants import (
     reshaped,
     spread,
 )
-from .convolution import Convolution
+from .convolution import Convolution, Transposed
 from .exact import CheckError, Weight, weight
 from .maps import Dense
-from .network import References
+from .network import References, Shape
 from .reader import Importer, Summands
 from .wire import Node
+
+T = TypeVar("T", bound=Convolution)
 
 MOST_READS = 1 << 26
 """Elements that all windows of a convolution or pool read."""
@@ -141,23 +144,26 @@ def mean(importer: Importer, node: Node) -> None:
 
 
 def convolve(importer: Importer, node: Node) -> None:
-    """Conv, and AveragePool as one with a group for each channel."""
+    """Conv and ConvTranspose, and AveragePool as a Conv with a group for each channel."""
     array, given = image(importer, node), node.attributes
-    if node.kind == "Conv":
-        kernel, groups = importer.real(node.inputs[1]), given.get("group", 1)
-    else:
+    if node.kind == "AveragePool":
         groups, sides = array.shape[1], tuple(given["kernel_shape"])
         mean = rationals([Fraction(1, math.prod(sides))], (1,) * (len(sides) + 2))
         kernel = spread(mean, (groups, 1, *sides))
-    own = window(node, array, kernel, groups)
+    else:
+        kernel, groups = importer.real(node.inputs[1]), given.get("group", 1)
+    made = transposed if node.kind == "ConvTranspose" else window
+    own = made(node, array, kernel, groups)
     if node.kind == "AveragePool" and not own.patches(np.ones((1, 1, *own.spatial))).all():
         raise CheckError("AveragePool with padding is not covered")
-    if own.channels[0] != array.shape[1] or len(kernel.mantissa) % groups:
+    if groups < 1 or len(kernel.mantissa) % groups or own.size.x != array.size:
         raise CheckError(f"{node.kind} of {node.outputs[0]!r} does not fit what it reads")
-    shape, bias = (1, len(kernel.mantissa), *own.out_spatial), None
-    if node.kind == "Conv" and any(node.inputs[2:]):
-        sides = (1, -1, *(1,) * len(own.spatial))
-        bias = spread(reshaped(importer.real(node.inputs[2]), sides), shape)
+    shape, bias = (1, *own.shape), None
+    if node.kind != "AveragePool" and any(node.inputs[2:]):
+        held = importer.real(node.inputs[2])
+        if held.mantissa.shape != shape[1:2]:
+            raise CheckError(f"the bias of {node.outputs[0]!r} is not of its channels")
+        bias = spread(reshaped(held, (1, -1, *(1,) * len(shape[2:]))), shape)
     importer.affine(node, importer.through(node, array, own), shape, bias)
 
 
@@ -171,17 +177,11 @@ def image(importer: Importer, node: Node) -> References:
 
 def window(node: Node, array: References, kernel: Weight, groups: int) -> Convolution:
     """The convolution with the strides, dilations and pads of a node."""
-    given, spatial, sides = node.attributes, array.shape[2:], kernel.mantissa.shape[2:]
-    count, name = len(spatial), repr(node.outputs[0])
-    stride = tuple(given.get("strides", (1,) * count))
-    dilation = tuple(given.get("dilations", (1,) * count))
-    pads = tuple(given.get("pads", (0,) * (2 * count)))
+    given, spatial, name = node.attributes, array.shape[2:], repr(node.outputs[0])
+    stride, dilation, pads, reach = _strides(node, array, kernel)
     mode = given.get("auto_pad", "NOTSET")
-    if len(sides) != count or min((*stride, *dilation, *sides), default=0) < 1:
-        raise CheckError(f"the window of {name} makes no sense")
     if given.get("ceil_mode", 0) or mode not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise CheckError(f"the window of {name} is not covered")
-    reach = [d * (k - 1) + 1 for d, k in zip(dilation, sides, strict=True)]
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         if max(dilation) > 1:  # runtimes differ on what that pads
             raise CheckError(f"the padding of {name} is not covered")
@@ -190,13 +190,53 @@ def window(node: Node, array: References, kernel: Weight, groups: int) -> Convol
         less, more = [w // 2 for w in whole], [w - w // 2 for w in whole]
         pads = (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
     elif mode == "VALID":
-        pads = (0,) * (2 * count)
-    if min(pads, default=0) < 0 or len(pads) != 2 * count:
+        pads = (0,) * len(pads)
+    ends = zip(spatial, pads, pads[len(spatial) :], reach, stride, strict=False)
+    out = tuple((n + before + after - r) // s + 1 for n, before, after, r, s in ends)
+    own = Convolution(kernel, spatial, out, stride, pads[: len(spatial)], dilation, groups)
+    return _sensible(own, name)
+
+
+def transposed(node: Node, array: References, kernel: Weight, groups: int) -> Transposed:
+    """The adjoint of the convolution from what a ConvTranspose makes to the image it reads.
+
+    Each element of the image adds a kernel to a window of the result.  Pads are cut off at both
+    ends of that; output_padding is cut off less, or zeros, behind.
+    """
+    given, name = node.attributes, repr(node.outputs[0])
+    stride, dilation, pads, reach = _strides(node, array, kernel)
+    extra = tuple(given.get("output_padding", (0,) * len(stride)))
+    if given.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in given:
+        raise CheckError(f"a size of {name} that sets its pads is not covered")
+    if not all(0 <= more < step for more, step in zip(extra, stride, strict=True)):
         raise CheckError(f"the padding of {name} is not covered")
-    padded = [n + pads[i] + pads[count + i] for i, n in enumerate(spatial)]
-    out = tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, stride, strict=True))
-    if min(out, default=0) < 1:
+    ends = zip(array.shape[2:], stride, reach, extra, pads, pads[len(stride) :], strict=False)
+    out = tuple((n - 1) * s + r + more - before - after for n, s, r, more, before, after in ends)
+    own = Transposed(kernel, out, array.shape[2:], stride, pads[: len(out)], dilation, groups)
+    return _sensible(own, name)
+
+
+def _strides(node: Node, array: References, kernel: Weight) -> tuple[Shape, Shape, Shape, Shape]:
+    """Strides, dilations, pads before and then after each axis, and how far windows reach."""
+    given, sides, name = node.attributes, kernel.mantissa.shape[2:], repr(node.outputs[0])
+    count = array.ndim - 2
+    stride = tuple(given.get("strides", (1,) * count))
+    dilation = tuple(given.get("dilations", (1,) * count))
+    pads = tuple(given.get("pads", (0,) * (2 * count)))
+    if not len(sides) == len(stride) == len(dilation) == count or min(*stride, *dilation) < 1:
         raise CheckError(f"the window of {name} makes no sense")
-    if max(math.prod(padded), array.shape[1] * math.prod((*out, *sides))) > MOST_READS:
+    if tuple(given.get("kernel_shape", sides)) != sides or min(sides) < 1:
+        raise CheckError(f"the window of {name} makes no sense")
+    if min(pads) < 0 or len(pads) != 2 * count:
+        raise CheckError(f"the padding of {name} is not covered")
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, sides, strict=True))
+    return stride, dilation, pads, reach
+
+
+def _sensible(own: T, name: str) -> T:
+    """A convolution.  Raises CheckError where there is nothing to read or make, or too much."""
+    if min(*own.spatial, *own.out_spatial) < 1:
+        raise CheckError(f"the window of {name} makes no sense")
+    if max(math.prod(own.padded), own.size.held) > MOST_READS:
         raise CheckError(f"the windows of {name} are too many")
-    return Convolution(kernel, spatial, out, stride, pads[:count], dilation, groups)
+    return own

@@ -128,6 +128,22 @@ def convolved(rng: np.random.Generator) -> bytes:
     return model(nodes, weights, ["n", 2, 5, 5])
 
 
+def spread(rng: np.random.Generator) -> bytes:
+    weights = {
+        "k": f32(rng.normal(size=(2, 2, 3, 2)) / 3.0),
+        "b": f32(rng.normal(size=4)),
+        "c": dense(rng, 4 * 5 * 5, 3),
+    }
+    given = {"group": 2, "strides": [2, 2], "pads": [1, 0, 1, 1], "output_padding": [0, 0]}
+    nodes = [
+        node("ConvTranspose", ["x", "k", "b"], ["v"], **given),
+        node("Relu", ["v"], ["h"]),
+        node("Flatten", ["h"], ["f"]),
+        node("MatMul", ["f", "c"], ["y"]),
+    ]
+    return model(nodes, weights, ["n", 2, 3, 3])
+
+
 def pooled(rng: np.random.Generator) -> bytes:
     weights = {
         "k": f32(rng.normal(size=(2, 1, 2, 2))),
@@ -155,6 +171,7 @@ KINDS: dict[str, Callable[[np.random.Generator], bytes]] = {
     "residual": residual,
     "sort": sorting,
     "torus": convolved,
+    "transposed": spread,
     "pools": pooled,
 }
 
@@ -168,7 +185,7 @@ def case(kind: str, seed: int = 0, semantics: str = "real") -> Case:
     before = NORMALISED.get(kind, ((), ()))
     network = network_of(file, before)
     logits = network.logits
-    if kind == "torus":
+    if kind in ("torus", "transposed"):
         claims = by_torus(content)
     else:
         claims = network_claims(network, logits, pairs=True, time_limit=20.0).claims
