@@ -109,8 +109,8 @@ def checked_network(
         raise uncovered(str(error), graph.name) from error
     if network.sizes[network.input] != math.prod(graph.sample_shape):
         raise uncovered("its batch axis is not the first one", graph.name)
-    if network.computed:
-        raise uncovered(f"it computes {network.computed!r}, a constant, itself", graph.name)
+    if network.beyond:
+        raise uncovered(network.beyond, graph.name)
     return network
 
 

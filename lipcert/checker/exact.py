@@ -134,9 +134,9 @@ class Weight:
 
 def weight(values: NDArray[Any], bits: int = BITS) -> Weight:
     """Floating-point numbers as integers: exact where they span fewer than ``bits`` bits."""
-    values = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(values).all():
+    if not np.isfinite(values).all():  # before they are converted, which signals what is not
         raise CheckError("a weight is not finite")
+    values = np.asarray(values, dtype=np.float64)
     least = int(np.frexp(values)[1].max(where=values != 0.0, initial=-1074)) - bits
     kept = np.floor(np.ldexp(values, -least))
     lost = np.count_nonzero(np.ldexp(kept, least) != values)

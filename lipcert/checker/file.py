@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -24,7 +25,16 @@ T = TypeVar("T")
 FORMAT = "lipcert-proof/1"
 MOST_BYTES = 1 << 30
 MOST_CLAIMS = 5000
-CLAIM_KEYS = {"target", "constant", "pair", "torus", "columns", "stages", "factor"}
+KEYS = {
+    "proof": "format sha256 model norm region semantics value lipschitz claims samples",
+    "model": "sha256 files",
+    "claim": "target constant pair torus columns stages factor",
+    "column": "signal remainder share",
+    "stage": "stage mantissa exponent",
+    "factor": "side entries",
+    "samples": "sha256 mean std classes margins radii",
+}
+"""All that each part of the file may say."""
 MOST_DIGITS = 2000
 """Longest rational read."""
 
@@ -120,7 +130,8 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _proof(content: dict[str, Any]) -> Proof:
-    model, semantics = content["model"], content["semantics"]
+    _check_keys("proof", content)
+    model, semantics = _check_keys("model", content["model"]), content["semantics"]
     if content["norm"] != "l2" or content["region"] != "everywhere":
         raise CheckError("only l2 constants that hold everywhere are covered")
     if semantics not in ("real", "float32"):
@@ -139,12 +150,18 @@ def _proof(content: dict[str, Any]) -> Proof:
     )
 
 
+def _check_keys(part: str, content: dict[str, Any]) -> dict[str, Any]:
+    """A part of the file.  Raises CheckError where it says what nobody would check."""
+    for key in content.keys() - KEYS[part].split():
+        raise CheckError(f"the proof says something of its {part} that is not covered: {key!r}")
+    return content
+
+
 def _claim(content: dict[str, Any]) -> Claim:
     def optional(key: str, read: Callable[[Any], T]) -> T | None:
         return None if content.get(key) is None else read(content[key])
 
-    for key in set(content) - CLAIM_KEYS:
-        raise CheckError(f"a claim says something that is not covered: {key!r}")
+    _check_keys("claim", content)
     return Claim(
         _text(content["target"]),
         _rational(content["constant"]),
@@ -152,17 +169,18 @@ def _claim(content: dict[str, Any]) -> Claim:
         optional("torus", lambda sides: tuple(map(_whole, sides))),
         tuple(
             Column(_text(column["signal"]), column["remainder"] is True, _rational(column["share"]))
-            for column in content.get("columns", ())
+            for column in map(partial(_check_keys, "column"), content.get("columns", ()))
         ),
         tuple(
             (_text(s["stage"]), _integers(s["mantissa"], "<u4"), _integers(s["exponent"], "<i2"))
-            for s in content.get("stages", ())
+            for s in map(partial(_check_keys, "stage"), content.get("stages", ()))
         ),
         optional("factor", _triangle),
     )
 
 
 def _samples(content: dict[str, Any]) -> Samples:
+    _check_keys("samples", content)
     found = Samples(
         _text(content["sha256"]),
         tuple(map(_rational, content["mean"])),
@@ -216,6 +234,7 @@ def _integers(text: object, kind: str) -> Integers:
 
 def _triangle(content: dict[str, Any]) -> Integers:
     """A lower triangular matrix from its rows."""
+    _check_keys("factor", content)
     entries, side = _integers(content["entries"], "<i8"), _whole(content["side"])
     if side < 0 or entries.size != side * (side + 1) // 2 or largest(entries) >= 1 << 52:
         raise ValueError("triangle")

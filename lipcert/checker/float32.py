@@ -269,10 +269,10 @@ def rounding(
 
     Returns bounds ``(N, K)`` of how much closer each logit gets to that of the class, or one logit
     to zero, and bounds ``(N,)`` of how far any logit is off; infinite where a value may overflow,
-    and beyond FARTHEST.  Raises CheckError where the model computes one of its constants.
+    and beyond FARTHEST.  Raises CheckError where the network is beyond that.
     """
-    if network.computed:
-        raise CheckError(f"the constant {network.computed!r} is computed in the model")
+    if network.beyond:
+        raise CheckError(f"float32 is not covered: {network.beyond}")
     step = max(1, MOST // sum(network.sizes.values()))
     found = []
     for start in range(0, len(reach), step):

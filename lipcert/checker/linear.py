@@ -42,7 +42,7 @@ def matmul(importer: Importer, node: Node) -> None:
     if node.kind == "Gemm" and (given.get("transA", 0) or array.ndim != 2 or len(array) != 1):
         raise CheckError("Gemm of a transposed signal is not covered")
     if given.get("alpha", 1.0) != 1.0:
-        importer.network.computed = importer.network.computed or node.outputs[0]
+        importer.network.computes(node.outputs[0])
     own = Weight(np.ascontiguousarray(turned), matrix.exponent, matrix.radius)
     shape, bias = (*array.shape[:-1], len(turned)), None
     if node.kind == "Gemm" and any(node.inputs[2:]):
@@ -87,7 +87,7 @@ def compute(importer: Importer, node: Node) -> None:
     """Products and quotients of constants, exactly but for a bounded remainder."""
     first, second = (importer.real(name) for name in node.inputs)
     out = node.outputs[0]
-    importer.network.computed = importer.network.computed or out
+    importer.network.computes(out)
     if node.kind == "MatMul":
         importer.reals[out] = matrix_product(first, second)
         return
@@ -114,7 +114,7 @@ def normalise(importer: Importer, node: Node) -> None:
     tame = ((inner == 0.0) | ((inner > 2.0**-40) & (inner < 2.0**40))).all()
     if not tame or not (np.abs(np.array([beta, mean])) < 2.0**60).all():
         # what underflows on the way could grow again, and what is far off overflow
-        importer.network.computed = importer.network.computed or node.outputs[0]
+        importer.network.computes(node.outputs[0])
     loud = (np.abs(beta) + np.abs(mean * factor)) * (1.0 + 2.0**-48)
     off_shift = loud * 2.0**-48 + 1e-300
     sides = (1, -1, *(1,) * (array.ndim - 2))

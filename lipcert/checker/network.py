@@ -85,8 +85,8 @@ class Network:
     input, input_shape : of one sample, the batch of one included.
     makers : what makes each value but the input.
     sizes : number of elements of each value.
-    logits : the value whose order decides the class; ``computed`` is the first of the model's
-        constants that the model computes itself.
+    logits : the value whose order decides the class; ``beyond`` says why float32 is
+        not analysed for it, "" where it is.
     """
 
     input: str
@@ -95,7 +95,7 @@ class Network:
     sizes: dict[str, int] = field(default_factory=dict)
     output: str = ""
     logits: str = ""
-    computed: str = ""
+    beyond: str = ""
     _starts: list[int] = field(default_factory=list)
     _names: list[str] = field(default_factory=list)
 
@@ -112,6 +112,10 @@ class Network:
         if maker is not None:
             self.makers[name] = maker
         return np.arange(start, start + size, dtype=np.int64)
+
+    def computes(self, name: str) -> None:
+        """Note a constant that the model computes itself, in float32 not quite as in reals."""
+        self.beyond = self.beyond or f"the constant {name!r} is computed in the model"
 
     def gathers(self, references: References) -> tuple[tuple[str, tuple[Map, ...]], ...]:
         """References as a sum of maps, one for each value referred to."""

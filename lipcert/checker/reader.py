@@ -53,6 +53,8 @@ class Importer:
         if not self.file.input_shape or min(shape) < 1:
             raise CheckError("the model does not declare the shape of its input")
         self.network.input, self.network.input_shape = self.file.input, shape
+        if self.file.input_bytes > 4:
+            self.network.beyond = "its input is of 64 bits"
         maker = None
         if self.before is not None:
             self.network.input = f"{self.file.input}/data"
@@ -71,6 +73,8 @@ class Importer:
         """Take in a constant of the file."""
         if values.dtype.kind == "f":
             self.reals[name] = weight(values)
+            if values.itemsize > 4:
+                self.network.beyond = f"the constant {name!r} is of 64 bits"
         else:
             self.wholes[name] = values
 
@@ -172,7 +176,7 @@ class Importer:
         shape = data.shape
         tame = all(2**-40 < value < 2**40 for value in std)
         if not tame or not all(abs(value) < 2**60 for value in mean):
-            self.network.computed = self.network.input  # float32 may lose it
+            self.network.beyond = "float32 may lose the normalisation before it"
         sides = [1] * len(shape)
         sides[1 if shape[1] == len(std) else -1] = len(std)
         shifts = [-m / s for m, s in zip(mean, std, strict=True)]

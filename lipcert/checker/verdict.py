@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -44,7 +45,8 @@ class Verdict:
 def check(proof: str | Path, model: str | Path, data: str | Path | None = None) -> Verdict:
     """Check a proof file against the model, and the data set, that it is about."""
     try:
-        return _check(Path(proof), Path(model), None if data is None else Path(data))
+        with warnings.catch_warnings(action="ignore"):  # the verdict is all that there is to say
+            return _check(Path(proof), Path(model), None if data is None else Path(data))
     except Refuted as error:
         return Verdict("refuted", _told(str(error)))
     except CheckError as error:

@@ -65,7 +65,8 @@ class Node:
 
 @dataclass(frozen=True)
 class File:
-    """What a model file holds: its opset, nodes in order, constants, input and output."""
+    """What a model file holds: its opset, nodes in order, constants, input and output; bytes of one
+    number of the input, names of files beside it."""
 
     opset: int
     nodes: tuple[Node, ...]
@@ -73,6 +74,7 @@ class File:
     input: str
     input_shape: tuple[int | None, ...]
     outputs: tuple[str, ...]
+    input_bytes: int = 4
     beside: tuple[str, ...] = ()
 
 
@@ -266,10 +268,12 @@ def read(content: bytes, folder: Path | None) -> File:
     if len(fed) != 1:
         raise CheckError("the model does not have exactly one input")
     kind = fed[0]["type"] and fed[0]["type"]["tensor"]
-    if kind is None or np.dtype(TYPES.get(kind["elements"], "?")).kind != "f":
+    number = np.dtype(TYPES.get(kind["elements"] if kind else 0, "?"))
+    if number.kind != "f":
         raise CheckError("the model's input is not of floating-point numbers of 32 or 64 bits")
     nodes = tuple(map(_node, graph["nodes"]))
     outputs = tuple(_declared(one)[0] for one in graph["outputs"])
     outside = [entry for one in graph["tensors"] if one["location"] == 1 for entry in one["beside"]]
     beside = tuple(entry["value"] or "" for entry in outside if entry["key"] == "location")
-    return File(opset, nodes, constants, *_declared(fed[0]), outputs, beside)
+    own = _declared(fed[0])
+    return File(opset, nodes, constants, *own, outputs, number.itemsize, beside)
