@@ -91,6 +91,7 @@ CHECKER_IMPORTS = {
     "struct",
     "sys",
     "typing",
+    "warnings",
     "zipfile",
 }
 """The standard library's modules that the checker uses, and numpy."""
