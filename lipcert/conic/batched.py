@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -46,48 +47,44 @@ class Member:
     def prepare(self) -> None:
         """What both directions of an iteration need."""
         self.Z, self.half = self.factor.full_inverse()
-        self.table_Z = self._table(self.Z)
-        self.table_X = self._table(self.X)
 
-    def _table(self, Y: Tensor) -> Tensor:
-        return self.block.times_rows(self.block.times_rows(Y).mH)
-
-    def values(self, table: Tensor, count: int) -> Tensor:
-        """``Σ_ω tr(M_k Y)`` from the table ``F Y Fᴴ``."""
-        own = table.diagonal(dim1=-2, dim2=-1).real.sum(0) * self.block.signs
+    def values(self, Y: Tensor, count: int) -> Tensor:
+        """``Σ_ω Re tr(M_k Y)``."""
+        own = self.block.forms(Y).sum(0) * self.block.signs
         return own.new_zeros(count).index_add_(0, self.block.places, own)
-
-    def values_of(self, Y: Tensor, count: int) -> Tensor:
-        """``Σ_ω tr(M_k Y)``."""
-        FY = self.block.times_rows(Y)
-        return self.values(self.block.times_rows(FY.mH), count)
 
     def schur(self, count: int) -> Tensor:
         """``Σ_ω Re tr(M_k S⁻¹ M_l X)``."""
-        if self.table_Z.is_complex():
-            squares = (self.table_Z.real * self.table_X.real).sum(0)
-            squares += (self.table_Z.imag * self.table_X.imag).sum(0)
+        of_Z, of_X = self._table(self.Z), self._table(self.X)
+        if of_Z.is_complex():
+            squares = (of_Z.real * of_X.real).sum(0)
+            squares += (of_Z.imag * of_X.imag).sum(0)
         else:
-            squares = (self.table_Z * self.table_X).sum(0)
+            squares = (of_Z * of_X).sum(0)
         signs, places = self.block.signs, self.block.places
         squares *= signs[:, None] * signs
         half = squares.new_zeros(count, len(places)).index_add_(0, places, squares)
         return squares.new_zeros(count, count).index_add_(1, places, half)
 
+    def _table(self, Y: Tensor) -> Tensor:
+        """``F Y Fᴴ``."""
+        return self.block.times_rows(self.block.times_rows(Y).mH)
+
     def direction(self, dy: Tensor, target: float, second: Tensor | None) -> Move:
-        """``dX = target·S⁻¹ − X − sym(X dS S⁻¹) − second``."""
+        """``dX = target·S⁻¹ − X − sym(X dS S⁻¹ + second)``."""
         dS = self.block.linear_part(dy)
         SZ = self._sparse_times(dS, self.Z)
-        dX = -_hermitian(self.X @ SZ) - self.X
-        if target:
-            dX = dX + target * self.Z
+        product = self.X @ SZ
         if second is not None:
-            dX = dX - second
+            product += second
+        dX = _hermitian(product).add_(self.X).neg_()
+        if target:
+            dX.add_(self.Z, alpha=target)
         return Move(SZ, dS, dX)
 
     def second_order(self, move: Move) -> Tensor:
-        """``sym(dX dS S⁻¹)``."""
-        return _hermitian(move.X @ move.SZ)
+        """``dX dS S⁻¹``, of which the Hermitian part counts."""
+        return move.X @ move.SZ
 
     def _sparse_times(self, sparse: Blocks, Y: Tensor) -> Tensor:
         product = torch.zeros_like(Y)
@@ -115,12 +112,18 @@ class Member:
 
     def longest_dual(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far S can go."""
-        return _longest(self.half @ self._sparse_times(move.S, self.half.mH), steps)
+        back = self.half.mH
+        return _longest(lambda v: self.half @ self._sparse_times(move.S, back @ v), self.X, steps)
 
     def longest_primal(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far X can go."""
-        half = torch.linalg.solve_triangular(self.lower, move.X, upper=False)
-        return _longest(torch.linalg.solve_triangular(self.lower, half.mH, upper=False), steps)
+
+        def times(v: Tensor) -> Tensor:
+            v = torch.linalg.solve_triangular(self.lower.mH, v, upper=True)
+            found: Tensor = torch.linalg.solve_triangular(self.lower, move.X @ v, upper=False)
+            return found
+
+        return _longest(times, self.X, steps)
 
     def primal_at(self, move: Move, step: float) -> tuple[Tensor, Tensor] | None:
         """X after a step and its factor; None where it is not positive definite."""
@@ -134,19 +137,19 @@ class Member:
         return factor if bool(factor.good.all()) else None
 
 
-def _longest(matrices: Tensor, most: int) -> float:
-    """``−1/λ_min`` over a batch of Hermitian matrices, by Lanczos: an estimate, to be tried."""
-    batch, side = matrices.shape[:2]
+def _longest(times: Callable[[Tensor], Tensor], like: Tensor, most: int) -> float:
+    """``−1/λ_min`` over a batch of Hermitian maps, by Lanczos: an estimate, to be tried."""
+    batch, side = like.shape[:2]
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(1, side, 1, dtype=torch.float64, generator=generator)
-    v = v.to(matrices.device, matrices.dtype)
+    v = v.to(like.device, like.dtype)
     v = (v / v.norm()).expand(batch, -1, -1)
     steps = min(most, side)
-    basis = matrices.new_empty(batch, side, steps)
+    basis = like.new_empty(batch, side, steps)
     alphas, betas = [], []
     for step in range(steps):
         basis[:, :, step : step + 1] = v
-        w = matrices @ v
+        w = times(v)
         alphas.append((v.conj() * w).real.sum((-2, -1)))
         Q = basis[:, :, : step + 1]
         w = w - Q @ (Q.mH @ w)

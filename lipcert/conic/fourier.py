@@ -160,10 +160,25 @@ class FourierBlock:
             place += height
         return found
 
-    def entry_trace(self, Y: Tensor, multiplier: int) -> Tensor:
-        """Trace of Y over the coordinates of the entry that a multiplier belongs to."""
-        diagonal = Y.diagonal(dim1=-2, dim2=-1).real[:, : self.sizes[0]]
-        return diagonal[:, self.head_index == multiplier].sum()
+    def forms(self, Y: Tensor) -> Tensor:
+        """``Re f Y fᴴ`` for all of the rows F, ``(B, rows)``, from the blocks of Y they touch."""
+        own = [slice(s, s + n) for s, n in zip(self.starts, self.sizes, strict=True)]
+        diagonal = Y.diagonal(dim1=-2, dim2=-1).real
+        found = [diagonal[:, own[0]]]
+        for row in self.rows:
+            a = diagonal.new_zeros(self.frequencies, len(row.index))
+            for h, right in row.reads.items():
+                aY = sum(left.matrix @ Y[:, own[g], own[h]] for g, left in row.reads.items())
+                a = a + (aY * right.matrix.conj()).real.sum(-1)
+            if row.group is not None:
+                place, crossing = own[row.group], torch.zeros_like(a)
+                for g, part in row.reads.items():
+                    both = Y[:, own[g], place].mT + Y[:, place, own[g]].conj()
+                    crossing = crossing + (part.matrix * both).real.sum(-1)
+                c = row.centre
+                found.append(diagonal[:, place] - c * crossing + c.square() * a)
+            found.append(a)
+        return torch.cat(found, dim=1)
 
     @cached_property
     def signs(self) -> Tensor:

@@ -2,8 +2,8 @@
 
 As :mod:`lipcert.conic.hkm`, but in batches, and with a working set: of a family of frequencies
 only some have a primal matrix.  The multipliers must hold at all of them: a step that a frequency
-outside forbids is shortened, and that frequency joins with ``X = μ S⁻¹``.  So every iterate is a
-bound of all frequencies, and the primal values of some of them bound the optimum from below.
+outside forbids is shortened, and that frequency joins with an X along ``S⁻¹``.  So every iterate is
+a bound of all frequencies, and the primal values of some of them bound the optimum from below.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from lipcert.conic.fourier import FourierBlock, holding
 MOST_ITERATIONS = 100
 FIRST = 3
 """Frequencies of a family in the working set from the beginning."""
-MOST_AT_ONCE = 3
+MOST_AT_ONCE = 4
 """Frequencies of a family that join at once."""
+MOST_MASS = 0.03
+"""Part of ``Σ_k y_k tr(M_k X)`` that a frequency may have when it joins: the sum of all is y_0."""
 TABLE_ELEMENTS = 1 << 22
 """Complex elements of the tables of one member."""
 HALFWAY = 0.3
@@ -143,7 +145,8 @@ class _Run:
         factors = (cholesky(block.matrices(start), block.sizes) for block in chosen)
         starts = [factor.full_inverse()[0] for factor in factors]
         weight = sum(
-            float(block.entry_trace(Z, 0)) for block, Z in zip(chosen, starts, strict=True)
+            float(block.forms(Z)[:, : block.sizes[0]][:, block.head_index == 0].sum())
+            for block, Z in zip(chosen, starts, strict=True)
         )
         self.held: list[list[_Held]] = [[] for _ in families]
         for place, (looked, Z) in enumerate(zip(self.looked, starts, strict=True)):
@@ -176,8 +179,8 @@ class _Run:
         for member in self.members:
             member.prepare()
             H += member.schur(count)
-            of_Z += member.values(member.table_Z, count)
-            of_X += member.values(member.table_X, count)
+            of_Z += member.values(member.Z, count)
+            of_X += member.values(member.X, count)
         residual = float((of_X - self.b).abs() @ self.y)
         duality = self.mu * self.order
         self.lower = float(self.y[0]) - duality - 4.0 * residual
@@ -197,7 +200,7 @@ class _Run:
         ]
         right = target * of_Z - self.b
         for member, part in zip(self.members, second, strict=True):
-            right -= member.values_of(part, count)
+            right -= member.values(part, count)
         dy = factor.solve(right[:, None])[:, 0]
         moves = [
             member.direction(dy, target, part)
@@ -245,59 +248,65 @@ class _Run:
         return 0.0
 
     def _move_dual(self, dy: Tensor, step: float) -> float:
-        """As far as all frequencies allow; those outside that shorten the step join."""
-        binding: list[Tensor] | None = None
+        """As far as all frequencies allow; those outside that shorten the step join.
+
+        The step is feasible at 0, so what forbids a shorter one also forbids the longer.
+        """
+        levels: list[list[Tensor]] = []
         while step > SHORTEST_STEP:
             y = self.y + step * dy
             if bool((y > 0.0).all()):
-                factors = [member.dual_at(y) for member in self.members]
-                if all(factor is not None for factor in factors):
-                    violated = self._violated(y, binding)
-                    if violated is None:
-                        for member, factor in zip(self.members, factors, strict=True):
-                            assert factor is not None
-                            member.factor = factor
-                        self.y = y
-                        break
-                    binding = violated
+                forbid = self._violated(y, levels[-1] if levels else None)
+                if not any(len(part) for part in forbid) and self._factored_at(y):
+                    break
+                levels.append(forbid)
             step *= 0.8
         else:
             step = 0.0
-        if binding is not None:
-            self._widen(binding)
+        if levels:
+            self._widen(levels)
         return step
 
-    def _violated(self, y: Tensor, first: list[Tensor] | None) -> list[Tensor] | None:
-        """The frequencies of each family that forbid y, those of ``first`` before all others."""
-        for chosen in ([first] if first else []) + [None]:
-            found = []
-            for place, family in enumerate(self.families):
-                if chosen is None:
-                    found.append((~holding(family, y)).nonzero()[:, 0])
-                elif len(chosen[place]):
-                    bad = ~holding(family.select(chosen[place]), y)
-                    found.append(chosen[place][bad])
-                else:
-                    found.append(chosen[place])
-            if any(len(part) for part in found):
-                return found
-        return None
+    def _factored_at(self, y: Tensor) -> bool:
+        """Whether all blocks with a primal matrix can be factored; then y is where we are."""
+        factors = [member.dual_at(y) for member in self.members]
+        known = [factor for factor in factors if factor is not None]
+        if len(known) < len(factors):
+            return False
+        for member, factor in zip(self.members, known, strict=True):
+            member.factor = factor
+        self.y = y
+        return True
 
-    def _widen(self, violated: list[Tensor]) -> None:
-        for place, (family, looked, bad) in enumerate(
-            zip(self.families, self.looked, violated, strict=True)
-        ):
-            joining = bad[~looked[bad]]
-            if len(joining) > MOST_AT_ONCE:
-                places = (torch.arange(MOST_AT_ONCE) + 0.5) * (len(joining) / MOST_AT_ONCE)
-                places = places.long()
-                joining = joining[places]
+    def _violated(self, y: Tensor, among: list[Tensor] | None) -> list[Tensor]:
+        """The frequencies of each family, or those of them in question, that forbid y."""
+        if among is None:
+            return [(~holding(family, y)).nonzero()[:, 0] for family in self.families]
+        return [
+            part[~holding(family.select(part), y)] if len(part) else part
+            for family, part in zip(self.families, among, strict=True)
+        ]
+
+    def _widen(self, levels: list[list[Tensor]]) -> None:
+        """Frequencies that shorten the step join: first those that forbid even the shortest."""
+        for place, (family, looked) in enumerate(zip(self.families, self.looked, strict=True)):
+            room, fresh = MOST_AT_ONCE, looked.clone()
+            for level in reversed(levels):
+                joining = level[place][~fresh[level[place]]]
+                if len(joining) > room:
+                    steps = (torch.arange(room) + 0.5) * (len(joining) / max(1, room))
+                    joining = joining[steps.long()]
+                fresh[joining] = True
+                room -= len(joining)
+            joining = (fresh & ~looked).nonzero()[:, 0]
             if not len(joining):
                 continue
             looked[joining] = True
             block = family.select(joining)
-            inverse, _ = cholesky(block.matrices(self.y), block.sizes).full_inverse()
-            self._join(place, joining, self.mu * inverse)
+            X = self.mu * cholesky(block.matrices(self.y), block.sizes).full_inverse()[0]
+            mass = block.forms(X) @ (block.signs * self.y[block.places])
+            X *= (MOST_MASS * self.y[0] / mass).clamp(max=1.0)[:, None, None]
+            self._join(place, joining, X)
 
 
 def _most(block: FourierBlock) -> int:

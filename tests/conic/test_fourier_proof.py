@@ -165,3 +165,15 @@ def test_what_is_not_known_mixes_frequencies_of_different_chunks(
         monkeypatch.setattr(fourier, "CHUNK_ELEMENTS", elements)
         assert not are_proven([block], y)
         assert are_proven([block], y + torch.tensor([8.0 * epsilon, 0.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quadratic_forms_of_all_rows(seed: int) -> None:
+    """Against the rows multiplied out; a matrix that is not Hermitian counts by half the sum."""
+    block = family(seed)
+    generator = torch.Generator().manual_seed(seed)
+    shape = block.frequencies, block.side, block.side
+    Y = torch.randn(*shape, dtype=torch.complex128, generator=generator)
+    rows = block.times_rows(torch.eye(block.side, dtype=Y.dtype).expand_as(Y))
+    direct = (rows @ Y @ rows.mH).diagonal(dim1=-2, dim2=-1).real
+    assert torch.allclose(block.forms(Y), direct, rtol=1e-12, atol=1e-12)
