@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ class Convolution(Linear):
         reads = zip(self.spatial, self.pads, self.stops, kernel, self.dilation, strict=True)
         return tuple(max(p + n, stop + (k - 1) * d) for n, p, stop, k, d in reads)
 
-    @property
+    @cached_property
     def windows(self) -> tuple[Slices, list[Slices]]:
         """Where in the padded image the image lies, and what each tap reads."""
         every, places = (slice(None), slice(None)), []

@@ -13,41 +13,27 @@ from .network import Stage
 from .reader import Importer
 from .wire import Node
 
-SLOPES = {
-    "Relu": (0.0, 1.0),
-    "Sigmoid": (0.0, 0.25),
-    "Tanh": (0.0, 1.0),
-    "Softplus": (0.0, 1.0),
-    "Softsign": (0.0, 1.0),
-    "Abs": (-1.0, 1.0),
-    "Clip": (0.0, 1.0),
-}
+KINKS = {"Relu": 0.0, "Abs": -1.0}
+"""Slopes below zero of what has the slope 1 above."""
+STEEPEST = {"Sigmoid": 0.25, "Tanh": 1.0, "Softplus": 1.0, "Softsign": 1.0, "Clip": 1.0}
+"""Largest slopes of what never falls."""
 
 
 def activate(importer: Importer, node: Node) -> None:
     """Nonlinearities that act element by element."""
-    array, given = importer.signals[node.inputs[0]], node.attributes
-    parameters: tuple[float, ...] = ()
+    for name in filter(None, node.inputs[1:]):
+        importer.real(name)  # where Clip cuts
+    below = KINKS.get(node.kind)
     if node.kind == "LeakyRelu":
-        parameters = (float(given.get("alpha", float(np.float32(0.01)))),)
-        if not math.isfinite(parameters[0]):
-            raise CheckError(f"the slope of {node.outputs[0]!r} is not finite")
-        slopes = (min(parameters[0], 1.0), max(parameters[0], 1.0))
+        below = float(node.attributes.get("alpha", np.float32(0.01)))
+    if below is None:
+        slopes = 0.0, STEEPEST[node.kind]
+    elif math.isfinite(below):
+        slopes = min(below, 1.0), max(below, 1.0)
     else:
-        slopes = SLOPES[node.kind]
-    if node.kind == "Clip":
-        parameters = limits(importer, node)
-    constant = max(abs(slopes[0]), abs(slopes[1]))
-    importer.stage(node, array, Stage("", node.kind, slopes, constant, parameters))
-
-
-def limits(importer: Importer, node: Node) -> tuple[float, float]:
-    """Where Clip cuts."""
-    found = [node.attributes.get("min", -math.inf), node.attributes.get("max", math.inf)]
-    for place in (1, 2):
-        if len(node.inputs) > place and node.inputs[place]:
-            found[place - 1] = float(importer.doubles(node.inputs[place]))
-    return found[0], found[1]
+        raise CheckError(f"the slope of {node.outputs[0]!r} is not finite")
+    own = Stage("", node.kind, slopes, max(map(abs, slopes)), below)
+    importer.stage(node, importer.signals[node.inputs[0]], own)
 
 
 def softmax(importer: Importer, node: Node) -> None:
@@ -90,7 +76,10 @@ def extreme(importer: Importer, node: Node) -> None:
     if (first, second) not in importer.ordered:
         name = f"{node.outputs[0]}/sorted"
         pair = np.concatenate([array.reshape(-1) for array in arrays])
-        maker = Stage(importer.network.joined(f"{name}/in", pair), "Sort", None, 1.0)
+        pairs = np.tile(np.arange(2 * size).reshape(2, -1).T, (2, 1))
+        signs = np.repeat([[1], [-1]], size, axis=0)  # the larger ones, and then the smaller
+        source = importer.network.joined(f"{name}/in", pair)
+        maker = Stage(source, "Sort", None, 1.0, windows=pairs, signs=signs)
         importer.ordered[first, second] = importer.network.value(name, 2 * size, maker)
     both = importer.ordered[first, second]
     half = both[:size] if node.kind == "Max" else both[size:]

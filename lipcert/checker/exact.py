@@ -57,12 +57,16 @@ def root(value: Any) -> Any:
     return up(np.sqrt(value))
 
 
+def length(values: Floats) -> Any:
+    """l2 norms over the last axis, rounded upward; squares that underflow are less than 2^-480."""
+    slack = 1.0 + (values.shape[-1] + 8) * 2.0**-51
+    with np.errstate(over="ignore", under="ignore"):
+        return add(mul(np.sqrt(np.square(values).sum(-1)), slack), 2.0**-480 * values.any(-1))
+
+
 def norm(values: Floats) -> float:
-    """A bound of the l2 norm of non-negative numbers."""
-    flat = np.maximum(values, 1e-150)  # squares that do not underflow
-    slack = 1.0 + (flat.size + 8) * 2.0**-51
-    with np.errstate(over="ignore"):
-        return float(mul(np.sqrt(np.square(flat).sum()), slack))
+    """A bound of the l2 norm of all numbers."""
+    return float(length(values.reshape(-1)))
 
 
 def by_squares(B: Floats, times: int = SQUARES) -> float:
@@ -71,8 +75,7 @@ def by_squares(B: Floats, times: int = SQUARES) -> float:
     ``‖B‖ = ‖BBᵀ‖^{1/2}`` again and again, and the Frobenius norm at last (Gram iteration, Delattre
     et al. 2023).  Products are off by at most ``γ_n‖B‖_F²``, in whatever order they add.
     """
-    slack = 1.0 + (B[0].size + 8) * 2.0**-51
-    size = float(add(mul(np.sqrt(np.square(B).sum((1, 2)).max()), slack), 2.0**-480))
+    size = float(length(B.reshape(len(B), -1)).max())
     if not times or not 2.0**-400 < size < 2.0**400:
         return size
     exponent = math.frexp(size)[1]
@@ -94,13 +97,10 @@ def power(exponent: int) -> float:
     return math.ldexp(1.0, max(exponent, -1074))
 
 
-def lengths(mantissa: Integers, exponent: int, axes: int = 1) -> Floats:
-    """Bounds of the l2 norms over all but the first ``axes`` axes."""
-    flat = mantissa.reshape(*mantissa.shape[:axes], -1).astype(np.float64)
-    slack = 1.0 + (flat.shape[-1] + 8) * 2.0**-51
-    with np.errstate(over="ignore", invalid="ignore"):
-        sizes: Floats = mul(np.sqrt(np.square(flat).sum(-1)), slack, power(exponent))
-    return np.where(np.isnan(sizes), np.inf, sizes)
+def lengths(mantissa: Integers, exponent: int) -> Any:
+    """Bounds of the l2 norms of ``mantissa·2^exponent`` over the last axis."""
+    with np.errstate(over="ignore"):
+        return mul(length(mantissa.astype(np.float64)), power(exponent))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Rows:
     @property
     def lengths(self) -> Floats:
         """Bounds of the rows' l2 norms, their radii left out."""
-        return lengths(self.mantissa, self.exponent)
+        return np.asarray(lengths(self.mantissa, self.exponent))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class Weight:
     @property
     def length(self) -> float:
         """A bound of its l2 norm."""
-        return float(add(lengths(self.mantissa[None], self.exponent)[0], self.radius))
+        return float(add(lengths(self.mantissa.reshape(-1), self.exponent), self.radius))
 
 
 def weight(values: NDArray[Any], bits: int = BITS) -> Weight:
@@ -226,7 +226,7 @@ def product(
     ``symmetric`` where b is the transpose of a; ``room`` is a number that the integers leave room
     for.
     """
-    rows, columns = (lengths(m, 0, m.ndim - 1) for m in (a, np.swapaxes(b, -1, -2)))
+    rows, columns = (lengths(m, 0) for m in (a, np.swapaxes(b, -1, -2)))
     most = math.ceil(mul(float(rows.max(initial=0.0)), float(columns.max(initial=0.0))))
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     given = {"terms": a.shape[-1], "most": max(room, most), "bits": bits}

@@ -11,8 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,21 +19,22 @@ from .claims import Claim, Column
 from .exact import CheckError, Integers, largest
 from .positive import Refuted
 
-T = TypeVar("T")
-
 FORMAT = "lipcert-proof/1"
 MOST_BYTES = 1 << 30
 MOST_CLAIMS = 5000
-KEYS = {
-    "proof": "format sha256 model norm region semantics value lipschitz claims samples",
-    "model": "sha256 files",
-    "claim": "target constant pair torus columns stages factor",
-    "column": "signal remainder share",
-    "stage": "stage mantissa exponent",
-    "factor": "side entries",
-    "samples": "sha256 mean std classes margins radii",
+PARTS = {
+    "proof": """format:text sha256:text norm:text region:text semantics:text model:model value:text
+        lipschitz:rational claims:claim* samples:samples?""",
+    "model": "sha256:text files:files",
+    "claim": """target:text constant:rational pair:pair? torus:whole*? columns:column*?
+        stages:stage*? factor:factor?""",
+    "column": "signal:text remainder:truth share:rational",
+    "stage": "stage:text mantissa:<u4 exponent:<i2",
+    "factor": "side:whole entries:<i8",
+    "samples": """sha256:text mean:rational* std:rational* classes:<i4 margins:<f8 radii:<f8""",
 }
-"""All that each part of the file may say."""
+"""The keys of each part of the file and what each holds, ``*`` a list of these; with ``?`` it may
+be left out, or null."""
 MOST_DIGITS = 2000
 """Longest rational read."""
 
@@ -58,26 +58,32 @@ class Samples:
     radii: np.ndarray
 
 
+@dataclass(frozen=True)
+class Model:
+    """The sha256 of a model file, and of files beside it by name."""
+
+    sha256: str
+    files: dict[str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class Proof:
     """A proof file's content.
 
     Parameters
     ----------
-    model_sha256 : of the model file; ``beside`` of files next to it, by name.
     semantics : "real" or "float32".
     value : the one that the Lipschitz constant is of.
     lipschitz : the constant claimed for it.
     claims : in the order in which they are checked.
     """
 
-    model_sha256: str
-    beside: dict[str, str]
+    model: Model
     semantics: str
     value: str
     lipschitz: Fraction
     claims: tuple[Claim, ...]
-    samples: Samples | None
+    samples: Samples | None = None
 
 
 def digest(content: dict[str, Any]) -> str:
@@ -113,7 +119,8 @@ def read(data: bytes) -> Proof:
     if content.get("sha256") != digest(content):
         raise Refuted("the proof file is damaged: its digest is not that of its content")
     try:
-        return _proof(content)
+        proof: Proof = _read("proof", content)
+        return proof
     except (LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise Refuted("the proof file lacks something, or holds it in another form") from error
 
@@ -129,66 +136,36 @@ def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text[:20]} is not an integer")
 
 
-def _proof(content: dict[str, Any]) -> Proof:
-    _check_keys("proof", content)
-    model, semantics = _check_keys("model", content["model"]), content["semantics"]
-    if content["norm"] != "l2" or content["region"] != "everywhere":
+def _read(kind: str, value: Any) -> Any:
+    """A value of a kind in ``PARTS``, ``SIMPLE``, a list of some, or an array of numbers."""
+    if kind.endswith("*"):
+        if not isinstance(value, list):
+            raise TypeError("list")
+        if len(value) > MOST_CLAIMS:
+            raise CheckError(f"a list of the proof is longer than {MOST_CLAIMS}")
+        return tuple(_read(kind[:-1], one) for one in value)
+    if kind.startswith("<"):
+        found = np.frombuffer(base64.b64decode(_text(value), validate=True), dtype=kind)
+        return found if found.dtype.kind == "f" else found.astype(np.int64)
+    if kind in SIMPLE:
+        return SIMPLE[kind](value)
+    known = dict(entry.split(":") for entry in PARTS[kind].split())
+    for key in value.keys() - known.keys():
+        raise CheckError(f"the proof says something of its {kind} that is not covered: {key!r}")
+    own = {key: k for key, k in known.items() if k[-1] != "?" or value.get(key) is not None}
+    return MAKERS[kind](**{key: _read(k.rstrip("?"), value[key]) for key, k in own.items()})
+
+
+def _proof(*, format: str, sha256: str, norm: str, region: str, **rest: Any) -> Proof:
+    if (norm, region) != ("l2", "everywhere"):
         raise CheckError("only l2 constants that hold everywhere are covered")
-    if semantics not in ("real", "float32"):
+    if rest["semantics"] not in ("real", "float32"):
         raise CheckError("the semantics of the proof are not covered")
-    samples = content.get("samples")
-    if len(content["claims"]) > MOST_CLAIMS:
-        raise CheckError(f"the proof has more than {MOST_CLAIMS} claims")
-    return Proof(
-        _text(model["sha256"]),
-        {_text(name): _text(value) for name, value in model["files"].items()},
-        semantics,
-        _text(content["value"]),
-        _rational(content["lipschitz"]),
-        tuple(_claim(claim) for claim in content["claims"]),
-        None if samples is None else _samples(samples),
-    )
+    return Proof(**rest)
 
 
-def _check_keys(part: str, content: dict[str, Any]) -> dict[str, Any]:
-    """A part of the file.  Raises CheckError where it says what nobody would check."""
-    for key in content.keys() - KEYS[part].split():
-        raise CheckError(f"the proof says something of its {part} that is not covered: {key!r}")
-    return content
-
-
-def _claim(content: dict[str, Any]) -> Claim:
-    def optional(key: str, read: Callable[[Any], T]) -> T | None:
-        return None if content.get(key) is None else read(content[key])
-
-    _check_keys("claim", content)
-    return Claim(
-        _text(content["target"]),
-        _rational(content["constant"]),
-        optional("pair", _pair),
-        optional("torus", lambda sides: tuple(map(_whole, sides))),
-        tuple(
-            Column(_text(column["signal"]), column["remainder"] is True, _rational(column["share"]))
-            for column in map(partial(_check_keys, "column"), content.get("columns", ()))
-        ),
-        tuple(
-            (_text(s["stage"]), _integers(s["mantissa"], "<u4"), _integers(s["exponent"], "<i2"))
-            for s in map(partial(_check_keys, "stage"), content.get("stages", ()))
-        ),
-        optional("factor", _triangle),
-    )
-
-
-def _samples(content: dict[str, Any]) -> Samples:
-    _check_keys("samples", content)
-    found = Samples(
-        _text(content["sha256"]),
-        tuple(map(_rational, content["mean"])),
-        tuple(map(_rational, content["std"])),
-        _integers(content["classes"], "<i4"),
-        _array(content["margins"], "<f8"),
-        _array(content["radii"], "<f8"),
-    )
+def _samples(**parts: Any) -> Samples:
+    found = Samples(**parts)
     if not len(found.classes) == len(found.margins) == len(found.radii):
         raise ValueError("lengths")
     if not ((found.margins >= 0.0).all() and (found.radii >= 0.0).all()):
@@ -210,6 +187,16 @@ def _whole(value: object) -> int:
     return value
 
 
+def _files(value: Any) -> dict[str, str]:
+    return {_text(name): _text(sha256) for name, sha256 in value.items()}
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false")
+    return value
+
+
 def _pair(value: Any) -> tuple[int, int]:
     i, j = map(_whole, value)
     return i, j
@@ -223,21 +210,33 @@ def _rational(value: object) -> Fraction:
     return Fraction(text)
 
 
-def _array(text: object, kind: str) -> np.ndarray:
-    """Numbers from base64."""
-    return np.frombuffer(base64.b64decode(_text(text), validate=True), dtype=kind)
-
-
-def _integers(text: object, kind: str) -> Integers:
-    return _array(text, kind).astype(np.int64)
-
-
-def _triangle(content: dict[str, Any]) -> Integers:
+def _triangle(side: int, entries: Integers) -> Integers:
     """A lower triangular matrix from its rows."""
-    _check_keys("factor", content)
-    entries, side = _integers(content["entries"], "<i8"), _whole(content["side"])
     if side < 0 or entries.size != side * (side + 1) // 2 or largest(entries) >= 1 << 52:
         raise ValueError("triangle")
     matrix = np.zeros((side, side), dtype=np.int64)
     matrix[np.tril_indices(side)] = entries
     return matrix
+
+
+def _stage(stage: str, mantissa: Integers, exponent: Integers) -> tuple[str, Integers, Integers]:
+    return stage, mantissa, exponent
+
+
+SIMPLE: dict[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "whole": _whole,
+    "truth": _truth,
+    "rational": _rational,
+    "pair": _pair,
+    "files": _files,
+}
+MAKERS: dict[str, Callable[..., Any]] = {
+    "proof": _proof,
+    "model": Model,
+    "claim": Claim,
+    "column": Column,
+    "stage": _stage,
+    "factor": _triangle,
+    "samples": _samples,
+}

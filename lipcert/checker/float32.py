@@ -20,15 +20,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import CheckError, Rows, add, mul
+from .exact import CheckError, Rows, add, length, mul
 from .floating import (
     LEAST,
     Array,
     Places,
     dot,
     heights,
-    is_move,
-    length,
     loud,
     pulled,
     scattered,
@@ -106,8 +104,8 @@ class Surroundings:
             if isinstance(maker, Affine):
                 found = self._sum(name, maker, add(np.abs(centre), off))
             elif maker is not None:
-                choose = maker.kind in ("MaxPool", "Sort")
-                found = self._chosen(name, maker) if choose else self._bent(name, maker)
+                made = self._bent if maker.windows is None else self._chosen
+                found = made(name, maker)
             else:
                 found = zero + most[:, None], zero, zero[:, 0], zero
             moved = add(np.minimum(found[0], most[:, None]), off)
@@ -118,7 +116,7 @@ class Surroundings:
         carried = [self._carried(source, maps) for source, maps in maker.summands]
         moved, wrong, most = (np.asarray(add(*(part[k] for part in carried))) for k in range(3))
         distance = np.minimum(add(*(part[3] for part in carried)), length(wrong))
-        if is_move(maker):
+        if maker.is_move:
             return moved, wrong, distance, np.zeros_like(wrong)
         own = self._rounding(name, maker, most, add(size, moved, wrong))
         return moved, add(wrong, own), add(distance, length(own)), own
@@ -180,7 +178,7 @@ class Surroundings:
             own = own + CURVE
         elif maker.kind == "LeakyRelu":
             size = self._size(maker.source)
-            own = add(mul(2.0 * UNIT, abs(maker.parameters[0]), size), SMALLEST)
+            own = add(mul(2.0 * UNIT, abs(maker.below or 0.0), size), SMALLEST)
             self._limit(mul(size, maker.constant))
         wrong = mul(steep, near.wrong)
         distance = np.minimum(mul(maker.constant, near.distance), length(wrong))
@@ -190,13 +188,9 @@ class Surroundings:
     def _chosen(self, name: str, maker: Stage) -> tuple[Array, Array, Array, Array]:
         """The same of maxima: the sample's largest element, unless others can be larger."""
         near, windows = self.near[maker.source], maker.windows
-        sign = np.ones((1, 1))
-        if windows is None:  # Sort: the larger ones of two halves, and then the smaller ones
-            pairs = np.arange(near.centre.shape[1]).reshape(2, -1).T
-            windows = np.concatenate([pairs, pairs])
-            sign = np.repeat([1.0, -1.0], len(pairs))[:, None]
+        assert windows is not None
         place = np.maximum(windows, 0)
-        read = np.where(windows >= 0, sign * near.centre[:, place], -np.inf)
+        read = np.where(windows >= 0, maker.signs * near.centre[:, place], -np.inf)
         reach = add(near.moved, near.wrong)[:, place]
         low = -add(-read, reach).min(-1, keepdims=True)
         able = (windows >= 0) & ~(add(read, reach) < low)

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import Weight, add, mul, root
+from .exact import Weight, add, length, mul, root
 from .maps import Gather, Map
-from .network import Affine, Stage
+from .network import Stage
 from .samples import _exponential
 
 Array = NDArray[np.float64]
@@ -22,12 +22,6 @@ LEAST = 2.0**-800
 def floats(own: Weight) -> Array:
     """The numbers in float64, each off by 2^-53 of itself but for ``own.radius``."""
     return np.asarray(np.ldexp(own.mantissa.astype(np.float64), own.exponent))
-
-
-def length(values: Array) -> Array:
-    """l2 norms over the last axis, rounded upward."""
-    slack = 1.0 + (values.shape[-1] + 8) * 2.0**-51
-    return np.asarray(add(mul(np.sqrt(np.square(values).sum(-1)), slack), 2.0**-480))
 
 
 def dot(first: Array, second: Array) -> Array:
@@ -93,22 +87,11 @@ def slopes(maker: Stage, low: Array, high: Array) -> tuple[Array, Array]:
         scale = 1.0 if maker.kind == "Sigmoid" else 2.0
         least, most = (scale * scale * _bell(scale * at) for at in (far, near_zero))
         return np.maximum(least - 2.0**-40, 0.0), np.minimum(most + 2.0**-40, maker.constant)
-    below = maker.parameters[0] if maker.parameters else {"Relu": 0.0, "Abs": -1.0}[maker.kind]
-    under, over = np.where(high <= 0.0, below, 1.0), np.where(low >= 0.0, 1.0, below)
+    under, over = (np.where(on, 1.0, maker.below or 0.0) for on in (high > 0.0, low >= 0.0))
     return np.minimum(under, over), np.maximum(under, over)
 
 
 def _bell(u: Array) -> Array:
-    """The slope ``e^-u/(1 + e^-u)^2`` of the sigmoid at u ≥ 0, within 2^-45."""
+    """The slope ``e^-u/(1 + e^-u)^2`` of the sigmoid at u ≥ 0, within 2^-41."""
     e = _exponential(u)
     return np.asarray(e / np.square(1.0 + e))
-
-
-def is_move(maker: Affine) -> bool:
-    """Whether a sum only puts elements of values somewhere, and rounds none."""
-    chains = [maps for _, maps in maker.summands]
-    if maker.bias is not None or not all(isinstance(one, Gather) for m in chains for one in m):
-        return False
-    written = [maps[0].index >= 0 for maps in chains if maps and isinstance(maps[0], Gather)]
-    alone = len(written) == len(chains) and all(len(maps) == 1 for maps in chains)
-    return len(chains) == 1 or (alone and bool((np.sum(written, axis=0) <= 1).all()))

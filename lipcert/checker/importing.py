@@ -13,7 +13,7 @@ Handler = Callable[[Importer, Node], None]
 
 OF_SIGNALS: dict[str, Handler] = {
     **dict.fromkeys(moves.MOVES, moves.move),
-    **dict.fromkeys((*curves.SLOPES, "LeakyRelu"), curves.activate),
+    **dict.fromkeys((*curves.KINKS, *curves.STEEPEST, "LeakyRelu"), curves.activate),
     "Shape": moves.sides,
     "Concat": moves.concat,
     "Split": moves.split,

@@ -35,7 +35,7 @@ T = TypeVar("T")
 Indices = NDArray[np.int64]
 Apply = Callable[[Floats, Floats], Floats]
 
-CHUNK = 1 << 22
+CHUNK = 1 << 20
 """Elements of one intermediate product."""
 MOST_SIDE = 2048
 """Smaller side up to which the norm of a matrix is found by squaring."""
@@ -157,7 +157,7 @@ class Linear:
         """A bound of the norms of A and |A|: ``√copies`` times the length, or ``√(‖A‖₁‖A‖_∞)``."""
         (rows, _), (columns, _) = self.sums
         own, copied = self.weight, root(float(self.copies))
-        frobenius = float(mul(copied, lengths(own.mantissa[None], 0)[0]))
+        frobenius = float(mul(copied, lengths(own.mantissa.reshape(-1), 0)))
         most = mul(min(frobenius, float(root(mul(rows, columns)))), power(own.exponent))
         return float(add(most, mul(copied, own.radius)))
 

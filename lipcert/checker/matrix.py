@@ -62,9 +62,6 @@ class Matrices:
         goal = self._goal(claim)
         pulled = self.pull(claim, claim.target, goal, weights)
         columns = self._columns(claim, weights)
-        if len(pulled) == 1 and not claim.stages:
-            pulled = {key: _smaller(rows) for key, rows in pulled.items()}
-            goal = next(iter(pulled.values()))
         blocks.append((pulled, alike(constant, len(goal.mantissa))))
         return _stacked(blocks, columns)
 
@@ -80,9 +77,8 @@ class Matrices:
         check_rows(sizes[signal], sizes[target])
         before, found = network.before(target), {signal: identity(sizes[signal])}
         for name, maker in network.makers.items():
-            if name not in before or name == signal or not isinstance(maker, Affine):
-                continue
-            if sources(maker) <= found.keys():
+            linear = name in before and sources(maker) <= found.keys()
+            if isinstance(maker, Affine) and linear and name != signal:
                 found[name] = total(maker.pushed(found))
         return found.get(target)
 
@@ -166,15 +162,6 @@ def alike(value: float, count: int) -> Weights:
     fraction, exponent = math.frexp(value)
     mantissa = int(math.ldexp(fraction, 53))
     return np.full(count, mantissa), np.full(count, exponent - 53)
-
-
-def _smaller(rows: Rows) -> Rows:
-    """Rows, or where they are fewer the columns, as rows: their norms are the same."""
-    n, m = rows.mantissa.shape
-    if n <= m:
-        return rows
-    turned = np.ascontiguousarray(rows.mantissa.T)
-    return Rows(turned, rows.exponent, np.full(m, norm(rows.radius)))
 
 
 def _check_weights(claim: Claim, maker: Stage, size: int, weights: Weights) -> None:

@@ -37,6 +37,19 @@ class Affine:
     operations: int = 0
     computed_loudness: float | None = None
 
+    @property
+    def apart(self) -> bool:
+        """Whether all summands only put elements somewhere, no two of them into one place."""
+        alone = [maps[0] for _, maps in self.summands if len(maps) == 1]
+        written = [one.index >= 0 for one in alone if isinstance(one, Gather)]
+        return len(written) == len(self.summands) and bool((np.sum(written, axis=0) <= 1).all())
+
+    @property
+    def is_move(self) -> bool:
+        """Whether the sum only puts elements of values somewhere, and rounds none."""
+        plain = all(isinstance(one, Gather) for _, maps in self.summands for one in maps)
+        return self.bias is None and plain and (len(self.summands) == 1 or self.apart)
+
     def pushed(self, values: Mapping[str, Rows]) -> list[Rows]:
         """The summands, the bias left out."""
         found = []
@@ -55,17 +68,21 @@ class Stage:
     Parameters
     ----------
     source : the value that it reads.
-    kind : of the nonlinearity; ``parameters`` of it.
+    kind : of the nonlinearity.
     slopes : least and largest slope where it acts element by element, None otherwise.
     constant : its Lipschitz constant in l2.
+    below : of ``max(x, 0) + below·min(x, 0)``, None for others.
+    windows, signs : of ``y_o = signs_o max(signs_o x[windows_o])``, places (−1: none) and 1 or −1
+        ``(elements, 1)``; None for others.
     """
 
     source: str
     kind: str
     slopes: tuple[float, float] | None
     constant: float
-    parameters: tuple[float, ...] = ()
+    below: float | None = None
     windows: References | None = None
+    signs: References | int = 1
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -161,8 +178,6 @@ def growth(maker: Affine | Stage, known: Mapping[str, float]) -> float:
     if isinstance(maker, Stage):
         return float(mul(maker.constant, known[maker.source]))
     parts = [mul(known[source], *(one.gain for one in maps)) for source, maps in maker.summands]
-    alone = [maps[0] for _, maps in maker.summands if len(maps) == 1]
-    written = [one.index >= 0 for one in alone if isinstance(one, Gather)]
-    if 1 < len(parts) == len(written) and (np.sum(written, axis=0) <= 1).all():
+    if len(parts) > 1 and maker.apart:
         return float(root(add(*(mul(part, part) for part in parts))))
     return float(add(*parts))

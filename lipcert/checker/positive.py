@@ -50,7 +50,7 @@ def prove_contraction(
     place = np.arange(n)
     P = -gram
     P[..., place, place] += np.array([square >> shift for square in squares], dtype=np.int64)
-    size = float(lengths(K, -PLACES, K.ndim - 2).max(initial=0.0))
+    size = float(lengths(K.reshape(*K.shape[:-2], -1), -PLACES).max(initial=0.0))
     wide = add(mul(2.0, size, scaled.off), mul(scaled.off, scaled.off))
     if factor is None:
         slack = 2.0 * float(wide) + math.ldexp(n * (units + 8.0), exponent)

@@ -28,14 +28,12 @@ class Checker:
 
     Parameters
     ----------
-    known : proved so far, rounded upward.
-    exact : what claims proved, as they stated it; ``pairs`` of differences of logits.
+    known : proved so far, rounded upward; ``pairs`` of differences of logits.
     """
 
     network: Network
     known: dict[str, float] = field(default_factory=dict)
-    exact: dict[str, Fraction] = field(default_factory=dict)
-    pairs: dict[tuple[int, int], Fraction] = field(default_factory=dict)
+    pairs: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def run(self, claims: list[Claim]) -> None:
         """Propagate through all values; each claim must be about a value and holds from there.
@@ -59,10 +57,9 @@ class Checker:
 
     def learn(self, claim: Claim) -> None:
         """Take in a claim, shown already."""
-        name, constant = claim.target, claim.constant
+        name, constant = claim.target, up_ratio(claim.constant)
         if claim.pair is None:
-            self.known[name] = min(self.known.get(name, math.inf), up_ratio(constant))
-            self.exact[name] = min(self.exact.get(name, constant), constant)
+            self.known[name] = min(self.known.get(name, math.inf), constant)
         elif name == self.network.logits:
             self.pairs[claim.pair] = constant
 
@@ -91,8 +88,8 @@ class Checker:
                 raise Refuted(f"{claim.what}: it is not one convolution")
 
     def proved(self, value: str) -> Fraction:
-        """The smallest constant proved of a value, as claimed where a claim gave it."""
-        return min(Fraction(self.known[value]), self.exact.get(value, Fraction(self.known[value])))
+        """The smallest constant proved of a value."""
+        return Fraction(self.known[value])
 
     def pair_constants(self) -> np.ndarray:
         """``(K, K)`` bounds of the constants of differences of logits, ``(2, 1)`` of one logit,
@@ -108,5 +105,5 @@ class Checker:
         check_rows(count, count)
         table = np.full((count, count), mul(whole, root(2.0)))
         for (i, j), constant in self.pairs.items():
-            table[i, j] = table[j, i] = min(table[i, j], up_ratio(constant))
+            table[i, j] = table[j, i] = min(table[i, j], constant)
         return table

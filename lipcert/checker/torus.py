@@ -17,6 +17,8 @@ from .positive import PLACES, Refuted, Scaled, prove_contraction, scaled_rows
 TWIDDLE = 50
 """Cosines and sines count in units of ``2^-50``, and are off by less than one."""
 CHUNK = 1 << 22
+HALF_PI = Fraction(3_14159_26535_89793_23846_26433_83279_50288_41971, 2 * 10**40)
+"""π/2 to 40 decimal places."""
 
 
 def prove_torus(map_: Convolution, coarse: tuple[int, ...], constant: Fraction, what: str) -> None:
@@ -101,7 +103,7 @@ def _turn(frequency: tuple[int, ...], moved: tuple[int, ...], coarse: tuple[int,
 def _circle(turn: Fraction) -> tuple[int, int]:
     """Cosine and sine of a part of a full turn in units of ``2^-50``, each off by less than one."""
     quarter, rest = divmod(turn * 4, 1)
-    x = rest * _half_pi()
+    x = rest * HALF_PI
     sums = [Fraction(0), Fraction(0)]
     term = Fraction(1)
     for k in range(40):
@@ -109,14 +111,3 @@ def _circle(turn: Fraction) -> tuple[int, int]:
         term = Fraction(math.floor(term * x / (k + 1) * 2**90), 2**90)
     c, s = (round(value * 2**TWIDDLE) for value in sums)
     return ((c, s), (-s, c), (-c, -s), (s, -c))[int(quarter)]
-
-
-@cache
-def _half_pi() -> Fraction:
-    """π/2 to 2^-90, by Machin's formula."""
-
-    def arctangent(n: int) -> Fraction:
-        terms = (Fraction((-1) ** k, (2 * k + 1) * n ** (2 * k + 1)) for k in range(40))
-        return sum(terms, Fraction(0))
-
-    return Fraction(round((16 * arctangent(5) - 4 * arctangent(239)) / 2 * 2**90), 2**90)

@@ -58,15 +58,15 @@ def check(proof: str | Path, model: str | Path, data: str | Path | None = None) 
 def _check(path: Path, model: Path, data: Path | None) -> Verdict:
     proof = file.read(_content(path, file.MOST_BYTES))
     content = _content(model, MOST_MODEL_BYTES)
-    if hashlib.sha256(content).hexdigest() != proof.model_sha256:
+    if hashlib.sha256(content).hexdigest() != proof.model.sha256:
         raise Refuted(f"{model.name} is not the model that the proof is about")
-    for name, expected in proof.beside.items():
+    for name, expected in proof.model.files.items():
         if Path(name).name != name:
             raise Refuted("the proof names a file outside the model's folder")
         if hashlib.sha256(_content(model.parent / name, MOST_MODEL_BYTES)).hexdigest() != expected:
             raise Refuted(f"{name} is not the file that the proof is about")
     read = read_model(content, model.parent)
-    if not set(read.beside) <= set(proof.beside):
+    if not set(read.beside) <= set(proof.model.files):
         raise Refuted("the model reads a file that the proof does not name")
     samples = proof.samples
     if samples is None and proof.semantics != "real":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from lipcert.bounds.context import Progress, silent
 from lipcert.checker.claims import Claim
-from lipcert.checker.exact import Integers, Rows, up_ratio
+from lipcert.checker.exact import Integers, Rows
 from lipcert.checker.matrix import Key, Matrices
 from lipcert.checker.network import Affine, Network, Stage, growth
 from lipcert.checker.positive import (
@@ -81,8 +82,7 @@ class Prover:
     def pass_on(self, name: str) -> None:
         """Bound a value by what it is made of, with no claim about it."""
         size = growth(self.network.makers[name], self.known)
-        claimed = self.checker.exact.get(name)
-        self.known[name] = size if claimed is None else min(size, up_ratio(claimed))
+        self.known[name] = min(size, self.known.get(name, math.inf))
 
     def rows(
         self, claim: Claim, value: str, rows: Rows, weighed: tuple[str, ...]

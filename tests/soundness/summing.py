@@ -86,7 +86,7 @@ def _stage(maker: Stage, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if maker.kind == "Abs":
         return np.abs(x)
     if maker.kind == "LeakyRelu":
-        return np.where(x >= 0, x, np.float32(maker.parameters[0]) * x)
+        return np.where(x >= 0, x, np.float32(maker.below) * x)
     if maker.kind in ("Sigmoid", "Tanh"):
         v = x.astype(float)
         curve = 1.0 / (1.0 + np.exp(-v)) if maker.kind == "Sigmoid" else np.tanh(v)

@@ -39,7 +39,7 @@ def test_what_is_misread_would_be_seen(monkeypatch):
     plain = samples._stage
 
     def wrong(maker, x):
-        return plain(replace(maker, kind="Abs"), x)
+        return plain(replace(maker, below=-1.0), x)
 
     monkeypatch.setattr(samples, "_stage", wrong)
     assert deviation(content, 0) > 1e-4

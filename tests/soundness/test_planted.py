@@ -50,7 +50,7 @@ def bent(maker: Stage, x: np.ndarray) -> np.ndarray:
     if maker.kind in CURVES:
         return np.asarray(CURVES[maker.kind](x))
     if maker.kind == "LeakyRelu":
-        return np.where(x >= 0.0, x, maker.parameters[0] * x)
+        return np.where(x >= 0.0, x, maker.below * x)
     if maker.kind == "MaxPool":
         assert maker.windows is not None
         return np.where(maker.windows >= 0, x[np.maximum(maker.windows, 0)], -np.inf).max(-1)
