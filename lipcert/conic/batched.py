@@ -46,7 +46,7 @@ class Member:
 
     def prepare(self) -> None:
         """What both directions of an iteration need."""
-        self.Z, self.half = self.factor.full_inverse()
+        self.Z = self.factor.full_inverse()
 
     def values(self, Y: Tensor, count: int) -> Tensor:
         """``Σ_ω Re tr(M_k Y)``."""
@@ -55,20 +55,19 @@ class Member:
 
     def schur(self, count: int) -> Tensor:
         """``Σ_ω Re tr(M_k S⁻¹ M_l X)``."""
-        of_Z, of_X = self._table(self.Z), self._table(self.X)
-        if of_Z.is_complex():
-            squares = (of_Z.real * of_X.real).sum(0)
-            squares += (of_Z.imag * of_X.imag).sum(0)
-        else:
-            squares = (of_Z * of_X).sum(0)
-        signs, places = self.block.signs, self.block.places
-        squares *= signs[:, None] * signs
-        half = squares.new_zeros(count, len(places)).index_add_(0, places, squares)
-        return squares.new_zeros(count, count).index_add_(1, places, half)
-
-    def _table(self, Y: Tensor) -> Tensor:
-        """``F Y Fᴴ``."""
-        return self.block.times_rows(self.block.times_rows(Y).mH)
+        block, place = self.block, 0
+        H = self.block.signs.new_zeros(count, count)
+        of_Z, of_X = block.times_rows(self.Z), block.times_rows(self.X)
+        columns = zip(block.times_later_rows(of_Z), block.times_later_rows(of_X), strict=True)
+        for Z, X in columns:
+            width = Z.shape[2]
+            squares = _real_inner(Z, X)
+            squares[:width] *= 0.5  # whole, while what is below stands for its mirror image too
+            squares *= block.signs[place:, None] * block.signs[place : place + width]
+            half = squares.new_zeros(count, width).index_add_(0, block.places[place:], squares)
+            H.index_add_(1, block.places[place : place + width], half)
+            place += width
+        return H + H.T
 
     def direction(self, dy: Tensor, target: float, second: Tensor | None) -> Move:
         """``dX = target·S⁻¹ − X − sym(X dS S⁻¹ + second)``."""
@@ -87,9 +86,7 @@ class Member:
         return move.X @ move.SZ
 
     def _sparse_times(self, sparse: Blocks, Y: Tensor) -> Tensor:
-        product = torch.zeros_like(Y)
-        starts, sizes = self.block.starts, self.block.sizes
-        own = [slice(s, s + n) for s, n in zip(starts, sizes, strict=True)]
+        product, own = torch.zeros_like(Y), self.block.coordinates
         for (i, j), part in sparse.items():
             product[:, own[i]] += part @ Y[:, own[j]]
             if i != j:
@@ -102,8 +99,7 @@ class Member:
 
     def inner(self, X: Tensor, S: Blocks) -> Tensor:
         """``⟨X, S⟩`` summed over the batch."""
-        starts, sizes = self.block.starts, self.block.sizes
-        own = [slice(s, s + n) for s, n in zip(starts, sizes, strict=True)]
+        own = self.block.coordinates
         total = X.new_zeros((), dtype=torch.float64)
         for (i, j), part in S.items():
             product = (X[:, own[i], own[j]].conj() * part).real.sum()
@@ -112,8 +108,11 @@ class Member:
 
     def longest_dual(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far S can go."""
-        back = self.half.mH
-        return _longest(lambda v: self.half @ self._sparse_times(move.S, back @ v), self.X, steps)
+
+        def times(v: Tensor) -> Tensor:
+            return self.factor.forward(self._sparse_times(move.S, self.factor.backward(v)))
+
+        return _longest(times, self.X, steps)
 
     def longest_primal(self, move: Move, steps: int = LANCZOS_STEPS) -> float:
         """About how far X can go."""
@@ -167,6 +166,13 @@ def _longest(times: Callable[[Tensor], Tensor], like: Tensor, most: int) -> floa
     residual = betas[-1] * vectors[:, -1, 0].abs()
     smallest = float((values[:, 0] - 0.5 * residual).min())
     return math.inf if smallest >= 0.0 else -1.0 / smallest
+
+
+def _real_inner(left: Tensor, right: Tensor) -> Tensor:
+    """``Re Σ_ω left · conj(right)``, elementwise."""
+    if not left.is_complex():
+        return (left * right).sum(0)
+    return torch.view_as_real(left).mul(torch.view_as_real(right)).sum((0, -1))
 
 
 def _hermitian(matrix: Tensor) -> Tensor:

@@ -44,8 +44,28 @@ class BlockFactor:
     sizes: tuple[int, ...]
     good: Tensor
 
-    def full_inverse(self) -> tuple[Tensor, Tensor]:
-        """``(L Lᴴ)⁻¹`` and ``L⁻¹``, both of shape ``(B, D, D)``."""
+    def forward(self, right: Tensor) -> Tensor:
+        """``L⁻¹ right`` for ``(B, D, n)``."""
+        parts = list(torch.split(right, list(self.sizes), dim=1))
+        for i in range(len(parts)):
+            for j in range(i):
+                if (i, j) in self.lower:
+                    parts[i] = parts[i] - self.lower[i, j] @ parts[j]
+            parts[i] = self.inverse[i] @ parts[i]
+        return torch.cat(parts, dim=1)
+
+    def backward(self, right: Tensor) -> Tensor:
+        """``L⁻ᴴ right`` for ``(B, D, n)``."""
+        parts = list(torch.split(right, list(self.sizes), dim=1))
+        for i in reversed(range(len(parts))):
+            for k in range(i + 1, len(parts)):
+                if (k, i) in self.lower:
+                    parts[i] = parts[i] - self.lower[k, i].mH @ parts[k]
+            parts[i] = self.inverse[i].mH @ parts[i]
+        return torch.cat(parts, dim=1)
+
+    def full_inverse(self) -> Tensor:
+        """``(L Lᴴ)⁻¹``, of shape ``(B, D, D)``."""
         groups = len(self.sizes)
         starts = [sum(self.sizes[:g]) for g in range(groups + 1)]
         batch, side = self.good.shape[0], starts[-1]
@@ -60,14 +80,13 @@ class BlockFactor:
             if i:
                 Y[:, own, : starts[i]] = self.inverse[i] @ Y[:, own, : starts[i]]
             Y[:, own, own] = self.inverse[i]
-        half = Y.clone()
         for i in reversed(range(groups)):
             own = slice(starts[i], starts[i + 1])
             for k in range(i + 1, groups):
                 if (k, i) in self.lower:
                     Y[:, own] -= self.lower[k, i].mH @ Y[:, starts[k] : starts[k + 1]]
             Y[:, own] = self.inverse[i].mH @ Y[:, own]
-        return (Y + Y.mH) / 2.0, half
+        return (Y + Y.mH) / 2.0
 
 
 def cholesky(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...]) -> BlockFactor:

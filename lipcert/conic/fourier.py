@@ -6,7 +6,7 @@ coordinates (the entry, then each stage's activations), stages that read earlier
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -139,30 +139,54 @@ class FourierBlock:
                     if h <= g:
                         add((g, h), left.matrix.mH @ (squares[:, None] * right.matrix))
 
+    @cached_property
+    def coordinates(self) -> list[slice]:
+        """Where each group lies."""
+        return [slice(s, s + n) for s, n in zip(self.starts, self.sizes, strict=True)]
+
     def times_rows(self, Y: Tensor) -> Tensor:
-        """``F Y``: the entry's rows of ``(B, D, n)``, then ``e − c a`` and ``a`` of every stage."""
-        starts, sizes = self.starts, self.sizes
+        """``F Y`` for ``(B, D, D)``: the entry's rows, then ``e − c a`` and ``a`` of every stage.
+
+        Columns behind the last group that a row or one before it touches are left undefined.
+        """
+        own, n = self.coordinates, self.sizes[0]
         found = Y.new_empty(Y.shape[0], len(self.places), Y.shape[2])
-        found[:, : sizes[0]] = Y[:, : sizes[0]]
-        place = sizes[0]
+        found[:, :n, :n] = Y[:, :n, :n]
+        place, last = n, 0
         for row in self.rows:
-            height = len(row.index)
-            a = sum(
-                reading.matrix @ Y[:, starts[g] : starts[g] + sizes[g]]
-                for g, reading in row.reads.items()
-            )
+            last = max(last, row.group or 0, *row.reads)
+            known = slice(0, own[last].stop)
+            a = sum(reading.matrix @ Y[:, own[g], known] for g, reading in row.reads.items())
             assert isinstance(a, Tensor)
             if row.group is not None:
-                own = slice(starts[row.group], starts[row.group] + sizes[row.group])
-                torch.sub(Y[:, own], row.centre[:, None] * a, out=found[:, place : place + height])
-                place += height
-            found[:, place : place + height] = a
-            place += height
+                remainder = found[:, place : place + len(row.index), known]
+                torch.sub(Y[:, own[row.group], known], row.centre[:, None] * a, out=remainder)
+                place += len(row.index)
+            found[:, place : place + len(row.index), known] = a
+            place += len(row.index)
         return found
+
+    def times_later_rows(self, FY: Tensor) -> Iterator[Tensor]:
+        """``F Y Fᴴ`` by columns, from ``F Y``: for the entry and every stage its columns.
+
+        Of each the rows from its own first on, ``(B, rows, columns)``; the others mirror them.
+        """
+        own, place = self.coordinates, self.sizes[0]
+        yield FY[:, :, own[0]]
+        for row in self.rows:
+            below = FY[:, place:]
+            reads = row.reads.items()
+            a = sum(below[:, :, own[g]] @ part.matrix.mH for g, part in reads)
+            assert isinstance(a, Tensor)
+            if row.group is None:
+                yield a
+            else:
+                yield torch.cat((below[:, :, own[row.group]] - row.centre * a, a), dim=2)
+            place += len(row.index) * (1 if row.group is None else 2)
 
     def forms(self, Y: Tensor) -> Tensor:
         """``Re f Y fᴴ`` for all of the rows F, ``(B, rows)``, from the blocks of Y they touch."""
-        own = [slice(s, s + n) for s, n in zip(self.starts, self.sizes, strict=True)]
+        own = self.coordinates
         diagonal = Y.diagonal(dim1=-2, dim2=-1).real
         found = [diagonal[:, own[0]]]
         for row in self.rows:

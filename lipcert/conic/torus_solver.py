@@ -143,7 +143,7 @@ class _Run:
         self.b = torch.zeros_like(start)
         self.b[0] = 1.0
         factors = (cholesky(block.matrices(start), block.sizes) for block in chosen)
-        starts = [factor.full_inverse()[0] for factor in factors]
+        starts = [factor.full_inverse() for factor in factors]
         weight = sum(
             float(block.forms(Z)[:, : block.sizes[0]][:, block.head_index == 0].sum())
             for block, Z in zip(chosen, starts, strict=True)
@@ -303,7 +303,7 @@ class _Run:
                 continue
             looked[joining] = True
             block = family.select(joining)
-            X = self.mu * cholesky(block.matrices(self.y), block.sizes).full_inverse()[0]
+            X = self.mu * cholesky(block.matrices(self.y), block.sizes).full_inverse()
             mass = block.forms(X) @ (block.signs * self.y[block.places])
             X *= (MOST_MASS * self.y[0] / mass).clamp(max=1.0)[:, None, None]
             self._join(place, joining, X)

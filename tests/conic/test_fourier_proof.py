@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from lipcert.conic import fourier
+from lipcert.conic.batched import Member
+from lipcert.conic.blockwise import cholesky
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
 from lipcert.conic.fourier_proof import are_proven, proven_families, scaled, scales
 from lipcert.conic.torus_solver import solve_families
@@ -168,12 +170,50 @@ def test_what_is_not_known_mixes_frequencies_of_different_chunks(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_quadratic_forms_of_all_rows(seed: int) -> None:
-    """Against the rows multiplied out; a matrix that is not Hermitian counts by half the sum."""
+def test_values_of_the_constraints(seed: int) -> None:
+    """Against the coefficients multiplied out; Y need not be Hermitian."""
     block = family(seed)
     generator = torch.Generator().manual_seed(seed)
     shape = block.frequencies, block.side, block.side
     Y = torch.randn(*shape, dtype=torch.complex128, generator=generator)
-    rows = block.times_rows(torch.eye(block.side, dtype=Y.dtype).expand_as(Y))
-    direct = (rows @ Y @ rows.mH).diagonal(dim1=-2, dim2=-1).real
-    assert torch.allclose(block.forms(Y), direct, rtol=1e-12, atol=1e-12)
+    values = Member(block, hermitian(Y), cholesky(block.matrices(start()), block.sizes)).values
+    direct = [(M @ Y).diagonal(dim1=-2, dim2=-1).real.sum() for M in coefficients(block)]
+    assert torch.allclose(values(Y, len(start())), torch.stack(direct), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_schur_complement_is_that_of_the_coefficients(seed: int) -> None:
+    block = family(seed)
+    generator = torch.Generator().manual_seed(seed)
+    shape = block.frequencies, block.side, block.side
+    root = torch.randn(*shape, dtype=torch.complex128, generator=generator)
+    factor = cholesky(block.matrices(start()), block.sizes)
+    member = Member(block, root @ root.mH, factor)
+    member.prepare()
+    M = coefficients(block)
+    direct = torch.tensor(
+        [
+            [float((a @ member.Z @ b @ member.X).diagonal(dim1=-2, dim2=-1).real.sum()) for b in M]
+            for a in M
+        ],
+        dtype=torch.float64,
+    )
+    assert torch.allclose(member.schur(len(M)), direct, rtol=1e-10, atol=0.0)
+
+
+def hermitian(Y: torch.Tensor) -> torch.Tensor:
+    return Y @ Y.mH + torch.eye(Y.shape[1])
+
+
+def coefficients(block: FourierBlock) -> list[torch.Tensor]:
+    """``M_k`` of all multipliers, multiplied out: ``(B, D, D)`` each."""
+    found = []
+    for k in range(len(start())):
+        unit = torch.zeros_like(start())
+        unit[k] = 1.0
+        M = torch.zeros(block.frequencies, block.side, block.side, dtype=torch.complex128)
+        for (g, h), part in block.linear_part(unit).items():
+            M[:, block.coordinates[g], block.coordinates[h]] = part
+            M[:, block.coordinates[h], block.coordinates[g]] = part.mH
+        found.append(M)
+    return found

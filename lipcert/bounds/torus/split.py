@@ -23,7 +23,7 @@ TAKING_PART = 12
 """Frequencies of a part that have a primal matrix, about."""
 CHECKS = 12
 """Frequencies that are looked at for the cost of one with a primal matrix."""
-RATE = 2e10
+RATE = 3e10
 """Operations per second that even a busy processor reaches in them."""
 LONGEST = 240.0
 """Seconds planned for where no deadline is set."""
