@@ -28,8 +28,8 @@ MOST_AT_ONCE = 4
 """Frequencies of a family that join at once."""
 MOST_MASS = 0.03
 """Part of ``Σ_k y_k tr(M_k X)`` that a frequency may have when it joins: the sum of all is y_0."""
-TABLE_ELEMENTS = 1 << 22
-"""Complex elements of the tables of one member."""
+MEMBER_ELEMENTS = 1 << 20
+"""Complex elements of the primal matrices of one member."""
 HALFWAY = 0.3
 """Relative gap down to which an iterate is kept as one well inside."""
 SHORTEST_STEP = 1e-6
@@ -311,4 +311,4 @@ class _Run:
 
 def _most(block: FourierBlock) -> int:
     """Frequencies in one member."""
-    return max(1, TABLE_ELEMENTS // max(1, len(block.places) ** 2))
+    return max(1, MEMBER_ELEMENTS // block.side**2)
