@@ -46,8 +46,8 @@ def multiplied(own: Weight, factor: Weight | float) -> Weight:
     if factor == 1.0:
         return own
     by = factor if isinstance(factor, Weight) else weight(np.array(float(factor)))
-    times = Dense(reshaped(by, (1, 1)), own.mantissa.size)
-    return _alone(times.push(_row(own)), own.mantissa.shape)
+    column, shape = reshaped(own, (own.mantissa.size, 1)), own.mantissa.shape
+    return reshaped(matrix_product(column, reshaped(by, (1, 1))), shape)
 
 
 def inverse(own: Weight) -> Weight:
@@ -66,18 +66,11 @@ def matrix_product(first: Weight, second: Weight) -> Weight:
     own, other = first.mantissa.shape, second.mantissa.shape
     if not (0 < len(own) <= 2 and 0 < len(other) <= 2 and own[-1] == other[0]):
         raise CheckError("a product of more than two matrices is not covered")
-    after = other[1:]
-    lead = math.prod(own[:-1])
-    if lead * math.prod(after) > MOST_SIZE:
+    shape, lead = (*own[:-1], *other[1:]), math.prod(own[:-1])
+    if math.prod(shape) > MOST_SIZE:
         raise CheckError("a product of constants is too large")
     columns = second.mantissa.reshape(own[-1], -1).T
     by = Dense(Weight(columns, second.exponent, second.radius), lead)
-    return _alone(by.push(_row(first)), (*own[:-1], *after))
-
-
-def _row(own: Weight) -> Rows:
-    return Rows(own.mantissa.reshape(1, -1), own.exponent, np.array([own.radius]))
-
-
-def _alone(row: Rows, shape: Shape) -> Weight:
-    return Weight(row.mantissa.reshape(shape), row.exponent, float(row.radius[0]))
+    rows = Rows(first.mantissa.reshape(1, -1), first.exponent, np.array([first.radius]))
+    found = by.push(rows)
+    return Weight(found.mantissa.reshape(shape), found.exponent, float(found.radius[0]))

@@ -28,12 +28,12 @@ from .floating import (
     dot,
     heights,
     loud,
-    pulled,
     scattered,
     slopes,
+    through,
     times,
 )
-from .maps import Gather, Map
+from .maps import Linear
 from .network import Affine, Network, Stage
 from .samples import forward
 
@@ -57,6 +57,9 @@ CHUNK = 1 << 22
 """Elements of one value's rows followed back at once."""
 MOST = 1 << 23
 """Elements of all values looked at together."""
+
+
+Back = Callable[[Array], tuple[Array, Array]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,8 @@ class Surroundings:
     """What is known of every value within ``reach (N,)`` of samples.
 
     ``prefix`` bounds ``‖Δvalue‖/‖Δx‖`` in real arithmetic; ``lost (N,)`` tells where a value may
-    overflow; ``back`` takes rows ``(N, R, elements)`` back through a nonlinearity made linear.
+    overflow; ``back`` takes rows ``(N, R, elements)`` back through what a value is made of, made
+    linear, and tells how far in l2 float64 took them from the truth.
     """
 
     network: Network
@@ -92,7 +96,7 @@ class Surroundings:
     reach: Array
     lost: NDArray[np.bool_]
     near: dict[str, Near] = field(default_factory=dict)
-    back: dict[str, Callable[[Array], Array]] = field(default_factory=dict)
+    back: dict[str, list[tuple[str, Back]]] = field(default_factory=dict)
 
     def look(self, values: dict[str, Rows]) -> None:
         """Take in all values of the samples, in the order in which they are made."""
@@ -113,6 +117,7 @@ class Surroundings:
 
     def _sum(self, name: str, maker: Affine, size: Array) -> tuple[Array, Array, Array, Array]:
         """How far a sum moves, how far it is wrong, that in l2, and what it adds to that."""
+        self.back[name] = [(source, partial(through, maps)) for source, maps in maker.summands]
         carried = [self._carried(source, maps) for source, maps in maker.summands]
         moved, wrong, most = (np.asarray(add(*(part[k] for part in carried))) for k in range(3))
         distance = np.minimum(add(*(part[3] for part in carried)), length(wrong))
@@ -121,7 +126,7 @@ class Surroundings:
         own = self._rounding(name, maker, most, add(size, moved, wrong))
         return moved, add(wrong, own), add(distance, length(own)), own
 
-    def _carried(self, source: str, maps: tuple[Map, ...]) -> tuple[Array, Array, Array, Array]:
+    def _carried(self, source: str, maps: tuple[Linear, ...]) -> tuple[Array, Array, Array, Array]:
         """Of one summand: how far it moves, how far it is wrong, sums of its terms' sizes in
         float32; and how far it is wrong in l2."""
         near = self.near[source]
@@ -139,8 +144,7 @@ class Surroundings:
     def _rounding(self, name: str, maker: Affine, size: Array, result: Array) -> Array:
         """What a float32 sum is off by, whose terms are of ``size`` together."""
         count = len(maker.summands) + 4 + maker.operations
-        used = [one for _, maps in maker.summands for one in maps]
-        count += sum(2 if isinstance(one, Gather) else one.size.terms[0] + 2 for one in used)
+        count += sum(one.size.terms[0] + 2 for _, maps in maker.summands for one in maps)
         if count > MOST_TERMS:
             raise CheckError(f"the value {name!r} adds up too many products")
         if maker.computed_loudness is not None:
@@ -173,7 +177,7 @@ class Surroundings:
         factor = (least + most) * 0.5
         spread = np.maximum(add(most, -factor), add(factor, -least))
         steep = np.maximum(np.abs(least), np.abs(most))
-        self.back[name] = partial(times, factor)
+        self._bend(name, maker, partial(times, factor))
         if maker.kind in ("Sigmoid", "Tanh"):
             own = own + CURVE
         elif maker.kind == "LeakyRelu":
@@ -195,7 +199,7 @@ class Surroundings:
         low = -add(-read, reach).min(-1, keepdims=True)
         able = (windows >= 0) & ~(add(read, reach) < low)
         winner = place[np.arange(len(place)), read.argmax(-1)]
-        self.back[name] = partial(scattered, winner, near.centre.shape[1])
+        self._bend(name, maker, partial(scattered, winner, near.centre.shape[1]))
         moved, wrong = (
             np.where(able, part[:, place], 0.0).max(-1) for part in (near.moved, near.wrong)
         )
@@ -224,31 +228,25 @@ class Surroundings:
             near = self.near[name]
             off = mul(off, near.distance[:, None])
             found = add(found, dot(np.abs(here), near.own), off)
-            for source, part, lost in self._before(name, here):
+            for source, back in self.back.get(name, ()):
+                if not self.near[source].wrong.any():  # the input, for one
+                    continue
+                part, lost = back(here)
                 if source in held:
                     part = held[source][0] + part
                     lost = add(held[source][1], lost, mul(2.0**-52, length(part)))
                 held[source] = part, lost
         return np.fmin(least, found)
 
-    def _before(self, name: str, rows: Array) -> list[tuple[str, Array, Array]]:
-        """Rows of what a value is made of, and how far in l2 float64 took them from the truth."""
-        maker, found = self.network.makers.get(name), []
-        if maker is None:
-            return []
-        if isinstance(maker, Stage):
-            if not self.near[maker.source].wrong.any():
-                return []
+    def _bend(self, name: str, maker: Stage, linear: Callable[[Array], Array]) -> None:
+        """Take rows back through a nonlinearity by a linear map that never makes them longer than
+        its constant."""
+
+        def back(rows: Array) -> tuple[Array, Array]:
             lost = mul((rows.shape[-1] + 8) * 2.0**-51, maker.constant, length(rows))
-            return [(maker.source, self.back[name](rows), lost)]
-        for source, maps in maker.summands:
-            if not self.near[source].wrong.any():  # the input, and elements of it
-                continue
-            part, lost = rows.reshape(-1, rows.shape[-1]), np.zeros(rows.shape[:2]).reshape(-1)
-            for one in reversed(maps):
-                part, lost = pulled(one, part, lost)
-            found.append((source, part.reshape(*rows.shape[:2], -1), lost.reshape(rows.shape[:2])))
-        return found
+            return linear(rows), lost
+
+        self.back[name] = [(maker.source, back)]
 
 
 def rounding(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import Weight, add, length, mul, root
-from .maps import Gather, Map
+from .maps import Linear
 from .network import Stage
 from .samples import _exponential
 
@@ -30,38 +30,39 @@ def dot(first: Array, second: Array) -> Array:
     return np.asarray(add(mul((first @ second[..., None])[..., 0], slack), LEAST))
 
 
-def loud(one: Map, x: Array) -> Array:
+def loud(one: Linear, x: Array) -> Array:
     """The map's absolute values times non-negative ``x (N, inputs)``, rounded upward."""
-    if isinstance(one, Gather):
-        return np.asarray(one.taken(x))
     own = np.abs(floats(one.weight))
     found = np.concatenate(one.in_parts(partial(one.forward, own), x))
     off = mul(one.weight.radius, length(x))[:, None]
     return np.asarray(add(mul(found, 1.0 + (one.size.terms[0] + 8) * 2.0**-51), off, LEAST))
 
 
-def heights(maps: tuple[Map, ...]) -> Array:
+def heights(maps: tuple[Linear, ...]) -> Array:
     """Bounds ``(outputs,)`` of the l2 norms of the rows of the maps' matrix."""
     gain = float(mul(1.0, *(one.gain for one in maps[:-1])))
     last = maps[-1]
-    if isinstance(last, Gather):
-        return np.where(last.index >= 0, gain, 0.0)
     squares = last.forward(np.square(floats(last.weight)), np.ones((1, last.size.x)))[0]
     slack = 1.0 + (last.size.terms[0] + 8) * 2.0**-51
     rows = add(mul(np.sqrt(squares), slack), 2.0**-480, last.weight.radius)
     return np.asarray(mul(rows, gain))
 
 
-def pulled(one: Map, rows: Array, off: Array) -> tuple[Array, Array]:
+def pulled(one: Linear, rows: Array, off: Array) -> tuple[Array, Array]:
     """``rows (T, outputs)``, within ``off (T,)`` in l2 of others, times the map's matrix; and how
     far in l2 that is from those others times it."""
-    if isinstance(one, Gather):
-        values, sums, radius = np.asarray(one.summed(rows)), one.most, 0.0
-    else:
-        values = np.concatenate(one.in_parts(partial(one.backward, floats(one.weight)), rows))
-        sums, radius = one.size.terms[1], mul(one.weight.radius, root(float(one.copies)))
-    lost = add(mul((sums + 8) * 2.0**-51, one.gain), radius, LEAST)
+    values = np.concatenate(one.in_parts(partial(one.backward, floats(one.weight)), rows))
+    radius = mul(one.weight.radius, root(float(one.copies)))
+    lost = add(mul((one.size.terms[1] + 8) * 2.0**-51, one.gain), radius, LEAST)
     return values, add(mul(off, one.gain), mul(lost, length(rows)), LEAST)
+
+
+def through(maps: tuple[Linear, ...], rows: Array) -> tuple[Array, Array]:
+    """Rows ``(N, R, outputs)`` times the maps' matrix, and how far in l2 that may be off."""
+    part, lost = rows.reshape(-1, rows.shape[-1]), np.zeros(rows.shape[0] * rows.shape[1])
+    for one in reversed(maps):
+        part, lost = pulled(one, part, lost)
+    return part.reshape(*rows.shape[:2], -1), lost.reshape(rows.shape[:2])
 
 
 def times(factor: Array, rows: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -43,61 +43,7 @@ MOST_ROWS = 1 << 27
 """Elements of the rows of one claim."""
 
 
-@dataclass(frozen=True, eq=False)
-class Gather:
-    """``y_o = x[index_o]``, zero where the index is −1."""
-
-    index: Indices
-    in_size: int
-
-    @cached_property
-    def gain(self) -> float:
-        """A bound of the norm: the root of how often an element is read."""
-        used = self.index[self.index >= 0]
-        return float(root(float(np.bincount(used, minlength=1).max())))
-
-    @property
-    def norm(self) -> float:
-        """The same."""
-        return self.gain
-
-    def push(self, x: Rows) -> Rows:
-        """The map on each row."""
-        return Rows(self.taken(x.mantissa), x.exponent, mul(x.radius, self.gain))
-
-    def pull(self, rows: Rows) -> Rows:
-        """Each row times the map's matrix."""
-        extra = max(0, largest(rows.mantissa).bit_length() + self.most.bit_length() - 62)
-        exponent, radius = rows.exponent + extra, mul(rows.radius, self.gain)
-        if extra:
-            lost = mul(float(self.most), root(float(self.in_size)), power(exponent))
-            radius = add(radius, lost)
-        return Rows(self.summed(rows.mantissa >> extra), exponent, radius)
-
-    def taken(self, x: NDArray[Any]) -> NDArray[Any]:
-        """``(n, out)`` from ``(n, in)``."""
-        return np.take(np.pad(x, ((0, 0), (0, 1))), self.index, 1)  # −1 is the zero behind
-
-    def summed(self, y: NDArray[Any]) -> NDArray[Any]:
-        """``(n, in)`` from ``(n, out)``, sums of up to ``most`` numbers."""
-        order, starts = self.runs
-        total = np.zeros((len(y), self.in_size), dtype=y.dtype)
-        if len(order):
-            total[:, self.index[order[starts]]] = np.add.reduceat(y[:, order], starts, 1)
-        return total
-
-    @cached_property
-    def most(self) -> int:
-        """How often an element is read at most."""
-        order, starts = self.runs
-        return int(np.diff(starts, append=len(order)).max(initial=0))
-
-    @cached_property
-    def runs(self) -> tuple[Indices, Indices]:
-        """Places of y in the order of what they read, and where each element of x begins."""
-        used = np.flatnonzero(self.index >= 0)
-        order = used[np.argsort(self.index[used], kind="stable")]
-        return order, np.flatnonzero(np.diff(self.index[order], prepend=-1))
+ONE = Weight(np.ones((1, 1), dtype=np.int64), 0, 0.0)
 
 
 class Size(NamedTuple):
@@ -206,6 +152,57 @@ class Linear:
 
 
 @dataclass(frozen=True, eq=False)
+class Gather(Linear):
+    """``y_o = x[index_o]``, zero where the index is −1; the weight is the number one."""
+
+    weight: Weight = field(default=ONE, init=False)
+    index: Indices
+    in_size: int
+
+    @property
+    def size(self) -> Size:
+        """Of the map."""
+        return Size(self.in_size, self.index.size, (1, self.copies), self.index.size)
+
+    @property
+    def kernels(self) -> Integers:
+        """The number one."""
+        return self.weight.mantissa[None]
+
+    @cached_property
+    def copies(self) -> int:
+        """How often an element is read at most."""
+        return max(1, int(np.bincount(self.index[self.index >= 0], minlength=1).max()))
+
+    def push(self, x: Rows) -> Rows:
+        """The map on each row, of which nothing is left out."""
+        return Rows(self.taken(x.mantissa), x.exponent, mul(x.radius, self.gain))
+
+    def taken(self, x: NDArray[Any]) -> NDArray[Any]:
+        """``(n, out)`` from ``(n, in)``."""
+        return np.take(np.pad(x, ((0, 0), (0, 1))), self.index, 1)  # −1 is the zero behind
+
+    def forward(self, own: Floats, rows: Floats) -> Floats:
+        """What is read."""
+        return np.asarray(self.taken(rows) * own.item())
+
+    def backward(self, own: Floats, rows: Floats) -> Floats:
+        """Sums of all that read an element."""
+        order, starts = self.runs
+        found = np.zeros((len(rows), self.in_size))
+        if len(order):
+            found[:, self.index[order[starts]]] = np.add.reduceat(rows[:, order], starts, 1)
+        return found * own.item()
+
+    @cached_property
+    def runs(self) -> tuple[Indices, Indices]:
+        """Places of y in the order of what they read, and where each element of x begins."""
+        used = np.flatnonzero(self.index >= 0)
+        order = used[np.argsort(self.index[used], kind="stable")]
+        return order, np.flatnonzero(np.diff(self.index[order], prepend=-1))
+
+
+@dataclass(frozen=True, eq=False)
 class Scale(Linear):
     """``y = s ∘ x``; the weight is flat."""
 
@@ -250,9 +247,6 @@ class Dense(Linear):
     def backward(self, own: Floats, rows: Floats) -> Floats:
         """``Wᵀ y``."""
         return self.forward(own.T, rows)
-
-
-Map = Gather | Linear
 
 
 def total(parts: list[Rows]) -> Rows:

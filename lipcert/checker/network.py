@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .exact import CheckError, Rows, Weight, add, mul, root, up_ratio
-from .maps import Gather, Map
+from .maps import Gather, Linear
 
 Shape = tuple[int, ...]
 References = NDArray[np.int64]
@@ -32,7 +32,7 @@ class Affine:
     ``operations`` how many roundings make bias and coefficients, where a runtime computes them.
     """
 
-    summands: tuple[tuple[str, tuple[Map, ...]], ...]
+    summands: tuple[tuple[str, tuple[Linear, ...]], ...]
     bias: Weight | None = None
     operations: int = 0
     computed_loudness: float | None = None
@@ -134,11 +134,11 @@ class Network:
         """Note a constant that the model computes itself, in float32 not quite as in reals."""
         self.beyond = self.beyond or f"the constant {name!r} is computed in the model"
 
-    def gathers(self, references: References) -> tuple[tuple[str, tuple[Map, ...]], ...]:
+    def gathers(self, references: References) -> tuple[tuple[str, tuple[Linear, ...]], ...]:
         """References as a sum of maps, one for each value referred to."""
         flat = references.reshape(-1)
         owner = np.searchsorted(np.array(self._starts), flat, side="right") - 1
-        found: list[tuple[str, tuple[Map, ...]]] = []
+        found: list[tuple[str, tuple[Linear, ...]]] = []
         for place in np.unique(owner[flat >= 0]):
             name, size = self._names[place], self.sizes[self._names[place]]
             index = np.where((owner == place) & (flat >= 0), flat - self._starts[place], -1)

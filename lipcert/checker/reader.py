@@ -13,14 +13,14 @@ import numpy as np
 from .batches import check_carried
 from .constants import rationals, reshaped, spread
 from .exact import CheckError, Weight, weight
-from .maps import Map, Scale
+from .maps import Linear, Scale
 from .network import Affine, Network, References, Stage
 from .wire import File, Node
 
 Fractions = tuple[Fraction, ...]
 Normalisation = tuple[Fractions, Fractions]
 """Means and standard deviations, one each or one per channel."""
-Summands = list[tuple[str, tuple[Map, ...]]]
+Summands = list[tuple[str, tuple[Linear, ...]]]
 """Values and the maps after each, whose results are added."""
 
 
@@ -140,13 +140,13 @@ class Importer:
 
     def scaled(self, array: References, shape: tuple[int, ...], factor: Weight | None) -> Summands:
         """A signal broadcast to a shape, times a constant."""
-        own: tuple[Map, ...] = ()
+        own: tuple[Linear, ...] = ()
         if factor is not None:
             own = (Scale(reshaped(spread(factor, shape), (math.prod(shape),))),)
         parts = self.network.gathers(np.broadcast_to(array, shape))
         return [(source, (*maps, *own)) for source, maps in parts]
 
-    def through(self, node: Node, array: References, one: Map) -> Summands:
+    def through(self, node: Node, array: References, one: Linear) -> Summands:
         """A signal, made one value, through a map."""
         return [(self.network.joined(f"{node.outputs[0]}/in", array), (one,))]
 

@@ -10,7 +10,7 @@ import pytest
 
 from lipcert.checker.convolution import Convolution, Transposed
 from lipcert.checker.exact import Rows, Weight
-from lipcert.checker.maps import Dense, Gather, Map, Scale
+from lipcert.checker.maps import Dense, Gather, Linear, Scale
 from lipcert.checker.positive import Refuted
 from lipcert.checker.torus import prove_torus
 
@@ -26,7 +26,7 @@ def weight(rng: np.random.Generator, *shape: int) -> Weight:
     return Weight(whole(rng, int(rng.integers(2, 55)), *shape), int(rng.integers(-60, 20)), 0.0)
 
 
-def gather(rng: np.random.Generator) -> tuple[Map, Matrix]:
+def gather(rng: np.random.Generator) -> tuple[Linear, Matrix]:
     size, out = int(rng.integers(1, 9)), int(rng.integers(1, 40))
     index = rng.integers(-1, size, size=out)
     A = np.zeros((out, size), dtype=object)
@@ -36,12 +36,12 @@ def gather(rng: np.random.Generator) -> tuple[Map, Matrix]:
     return Gather(index, size), A
 
 
-def scale(rng: np.random.Generator) -> tuple[Map, Matrix]:
+def scale(rng: np.random.Generator) -> tuple[Linear, Matrix]:
     own = weight(rng, int(rng.integers(1, 12)))
     return Scale(own), np.diag(own.mantissa.astype(object))
 
 
-def dense(rng: np.random.Generator) -> tuple[Map, Matrix]:
+def dense(rng: np.random.Generator) -> tuple[Linear, Matrix]:
     own, lead = weight(rng, *rng.integers(1, 8, size=2)), int(rng.integers(1, 4))
     return Dense(own, lead), np.kron(np.eye(lead, dtype=int).astype(object), own.mantissa)
 
