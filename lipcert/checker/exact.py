@@ -165,13 +165,11 @@ def shifted(mantissa: Integers, by: int) -> Integers:
 
 def digits(mantissa: Integers, width: int) -> list[Floats]:
     """Balanced digits, the lowest first: ``mantissa = Σ digits[k]·2^(width·k)``."""
-    found = []
-    rest = mantissa
-    half, mask = 1 << (width - 1), (1 << width) - 1
+    found, rest = [], mantissa
     while True:
-        low = ((rest + half) & mask) - half
-        found.append(low.astype(np.float64))
-        rest = (rest - low) >> width
+        above = (rest + (1 << (width - 1))) >> width
+        found.append((rest - (above << width)).astype(np.float64))
+        rest = above
         if not rest.any():
             return found
 
