@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 
 from .claims import Claim
-from .exact import CheckError, Integers, Rows, add, mul, norm, root, up, up_ratio
+from .exact import CheckError, Floats, Integers, Rows, add, mul, norm, root, up, up_ratio
 from .maps import check_rows, identity, scaled, total
 from .network import Affine, Network, Stage, sources
 from .positive import PLACES, Refuted, Scaled, scaled_rows
 
 Key = tuple[str, bool]
 """A signal, or with True the remainder of a nonlinearity."""
-Weights = tuple[Integers, Integers]
-"""Positive numbers ``mantissa·2^exponent``."""
-Block = tuple[dict[Key, Rows], Weights]
+Block = tuple[dict[Key, Rows], Floats]
 """Rows, by the columns that they are over, and a weight for each."""
 
 
@@ -45,24 +43,20 @@ class Matrices:
         (Fazlyab et al. 2019 after a loop transformation; Schur complement).
         """
         constant = -up_ratio(-claim.constant)
-        weights = {stage: (mantissa, exponent) for stage, mantissa, exponent in claim.stages}
+        weights = {stage: self._weights(claim, stage, *own) for stage, *own in claim.stages}
         images = self.images(claim)
         if images is not None:
             key = claim.columns[0].signal, False
-            own = alike(constant, len(images.mantissa))
+            own = np.full(len(images.mantissa), constant)
             return _stacked([({key: images}, own)], self._columns(claim, weights))
         blocks: list[Block] = []
         for stage, own in weights.items():
-            maker = self.network.makers.get(stage)
-            if not isinstance(maker, Stage):
-                raise Refuted(f"{claim.what}: {stage!r} is no nonlinearity")
-            size = self.network.sizes[maker.source]
-            _check_weights(claim, maker, size, own)
-            blocks.append((self.pull(claim, maker.source, identity(size), weights), own))
+            (source,) = sources(self.network.makers[stage])
+            blocks.append((self.pull(claim, source, identity(len(own)), weights), own))
         goal = self._goal(claim)
         pulled = self.pull(claim, claim.target, goal, weights)
         columns = self._columns(claim, weights)
-        blocks.append((pulled, alike(constant, len(goal.mantissa))))
+        blocks.append((pulled, np.full(len(goal.mantissa), constant)))
         return _stacked(blocks, columns)
 
     def images(self, claim: Claim) -> Rows | None:
@@ -133,9 +127,23 @@ class Matrices:
             found[start, False] = total(waiting[start])
         return found
 
-    def _columns(self, claim: Claim, weights: Mapping[str, Weights]) -> dict[Key, Weights]:
+    def _weights(self, claim: Claim, stage: str, mantissa: Integers, exponent: Integers) -> Floats:
+        """Positive weights ``mantissa·2^exponent`` of a stage's pre-activation, exactly."""
+        maker = self.network.makers.get(stage)
+        if not isinstance(maker, Stage):
+            raise Refuted(f"{claim.what}: {stage!r} is no nonlinearity")
+        size = self.network.sizes[maker.source]
+        fits = mantissa.shape == exponent.shape == (size,)
+        if not fits or not ((mantissa > 0) & (mantissa < 1 << 32) & (abs(exponent) < 900)).all():
+            raise Refuted(f"{claim.what}: {maker.source!r} needs {size} weights, none out of range")
+        found: Floats = np.ldexp(mantissa.astype(np.float64), exponent)
+        if maker.slopes is None and len(np.unique(found)) > 1:
+            raise Refuted(f"{claim.what}: {maker.kind} needs one weight for all its elements")
+        return found
+
+    def _columns(self, claim: Claim, weights: Mapping[str, Floats]) -> dict[Key, Floats]:
         """Weights of the columns: ``g ≥ d/√τ`` of bounded signals, g of weighed remainders."""
-        found: dict[Key, Weights] = {}
+        found: dict[Key, Floats] = {}
         for column in claim.columns:
             known = column.signal
             if column.remainder:
@@ -147,54 +155,39 @@ class Matrices:
                 raise Refuted(f"{claim.what}: nothing is known of {known!r} yet")
             size = self.known[known]
             near = root(mul(size, size, up_ratio(1 / column.share)))
-            found[column.signal, column.remainder] = alike(max(float(near), 1e-300), 1)
-        for stage, (mantissa, exponent) in weights.items():
+            found[column.signal, column.remainder] = np.array([max(float(near), 1e-300)])
+        for stage, own in weights.items():
             maker = self.network.makers[stage]
             one = isinstance(maker, Stage) and maker.slopes is None  # one for all
-            found[stage, True] = (mantissa[:1], exponent[:1]) if one else (mantissa, exponent)
+            found[stage, True] = own[:1] if one else own
         return found
 
 
-def alike(value: float, count: int) -> Weights:
-    """The same positive weight several times."""
-    if not 0.0 < value < math.inf:
+def _split(weights: Floats) -> tuple[Integers, Integers]:
+    """Positive numbers as ``mantissa·2^exponent``, mantissas of 53 bits."""
+    if not ((weights > 0.0) & (weights < math.inf)).all():
         raise CheckError("a bound is beyond the range of float64")
-    fraction, exponent = math.frexp(value)
-    mantissa = int(math.ldexp(fraction, 53))
-    return np.full(count, mantissa), np.full(count, exponent - 53)
+    fraction, exponent = np.frexp(weights)
+    return np.ldexp(fraction, 53).astype(np.int64), exponent.astype(np.int64) - 53
 
 
-def _check_weights(claim: Claim, maker: Stage, size: int, weights: Weights) -> None:
-    mantissa, exponent = weights
-    if mantissa.shape != (size,) or exponent.shape != (size,) or not (mantissa > 0).all():
-        raise Refuted(f"{claim.what}: {maker.source!r} needs {size} positive weights")
-    if int(mantissa.max()) >= 1 << 32 or not (np.abs(exponent) < 1 << 12).all():
-        raise Refuted(f"{claim.what}: a weight is out of range")
-    same = len(np.unique(mantissa)) == 1 and len(np.unique(exponent)) == 1
-    if maker.slopes is None and not same:
-        raise Refuted(f"{claim.what}: {maker.kind} needs one weight for all its elements")
-
-
-def _stacked(blocks: list[Block], columns: Mapping[Key, Weights]) -> tuple[Scaled, list[int]]:
+def _stacked(blocks: list[Block], columns: Mapping[Key, Floats]) -> tuple[Scaled, list[int]]:
     """All blocks of rows over all columns, each row scaled to about 1 by a power of two."""
     widths = {key: rows.mantissa.shape[1] for pulled, _ in blocks for key, rows in pulled.items()}
     if not widths:
         raise Refuted("a claim about what does not change")
-    check_rows(sum(len(mantissa) for _, (mantissa, _) in blocks), sum(widths.values()))
+    check_rows(sum(len(own) for _, own in blocks), sum(widths.values()))
     bands, squares, error = [], [], 0.0
-    for pulled, (mantissa, exponent) in blocks:
-        pairs = list(zip(mantissa.tolist(), exponent.tolist(), strict=True))
-        lift = np.array([-(m.bit_length() + e) for m, e in pairs])
+    for pulled, weights in blocks:
+        mantissa, exponent = _split(weights)
+        lift = -53 - exponent
+        squares += [m * m << 2 * PLACES >> 106 for m in mantissa.tolist()]  # of weight·2^lift
         band = {key: np.zeros((len(lift), width), dtype=np.int64) for key, width in widths.items()}
         for key, rows in pulled.items():
-            factor, own = columns[key]
+            factor, own = _split(columns[key])
             band[key], cut = scaled_rows(rows.mantissa, lift + rows.exponent, factor, own)
             with np.errstate(over="ignore", under="ignore"):
-                largest = float(up(np.ldexp(factor.astype(np.float64), own).max()))
-                radii = mul(rows.radius, up(np.ldexp(1.0, lift)), largest)
+                radii = mul(rows.radius, up(np.ldexp(1.0, lift)), float(columns[key].max()))
             error = float(add(error, norm(radii), cut))
         bands.append(np.concatenate(list(band.values()), 1))
-        for (m, e), by in zip(pairs, lift.tolist(), strict=True):
-            place = 2 * (e + by + PLACES)
-            squares.append((m * m << place) if place >= 0 else (m * m >> -place))
     return Scaled(np.concatenate(bands, 0), error), squares
