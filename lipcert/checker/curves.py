@@ -21,8 +21,8 @@ STEEPEST = {"Sigmoid": 0.25, "Tanh": 1.0, "Softplus": 1.0, "Softsign": 1.0, "Cli
 
 def activate(importer: Importer, node: Node) -> None:
     """Nonlinearities that act element by element."""
-    for name in filter(None, node.inputs[1:]):
-        importer.real(name)  # where Clip cuts
+    if any(importer.real(name).mantissa.size != 1 for name in filter(None, node.inputs[1:])):
+        raise CheckError(f"where {node.outputs[0]!r} is cut is not one number")
     below = KINKS.get(node.kind)
     if node.kind == "LeakyRelu":
         below = float(node.attributes.get("alpha", np.float32(0.01)))

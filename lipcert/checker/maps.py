@@ -58,8 +58,8 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """``y = A x``: every element of A is zero or one of a weight's numbers, and no row and no
-    column of A holds one of these twice."""
+    """``y = A x``: every element of A is zero or one of a weight's numbers; no row and no column of
+    A holds one of these twice, unless they are exact."""
 
     weight: Weight
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import loaded, model, network, node, proof, written
+from making import f32, loaded, model, network, node, proof, written
 from onnx import TensorProto
+from test_readings import unread
 
 import lipcert
 from lipcert.checker import check
@@ -128,3 +129,20 @@ def test_weights_of_double_precision_are_refused_where_radii_are_made(tmp_path):
     assert lipcert.certify(tmp_path / "m.onnx", data, eps=["0.1"]).certified[0].count == 1
     with pytest.raises(UnsupportedError, match="64 bits"):
         lipcert.certify(tmp_path / "m.onnx", data, eps=["0.1"], semantics="float32")
+
+
+def test_where_clip_cuts_is_one_constant():
+    cut = node(
+        "Clip",
+        [
+            "x",
+            "low",
+            "",
+        ],
+        ["y"],
+    )
+    network(model([cut], {"low": f32(0.0)}, [1, 3]))
+    unread(model([cut], {"low": f32([0.0, 1.0, 2.0])}, [1, 3]))
+    unread(model([cut], {"low": f32(np.nan)}, [1, 3]))
+    nodes = [node("Neg", ["x"], ["low"]), node("Clip", ["x", "low"], ["y"])]
+    unread(model(nodes, {}, [1, 1]))
