@@ -218,10 +218,11 @@ def samples_of(checker: Checker, x: np.ndarray, semantics: str) -> Samples:
     best, behind, slope = judged(checker, x, "real", zero)
     with np.errstate(divide="ignore", over="ignore"):
         reach = (behind / slope).min(1)
-    if semantics == "float32":
+    real = reach
+    for _ in range(3 if semantics == "float32" else 0):  # rounding costs less within less
         best, behind, slope = judged(checker, x, semantics, reach)
-        with np.errstate(over="ignore"):
-            reach = np.minimum(reach, (behind / slope).min(1))
+        with np.errstate(divide="ignore", over="ignore"):
+            reach = np.minimum(real, (behind / slope).min(1))
     margins = behind.min(1)
     short = 1.0 - 1e-9
     return Samples("", (), (), best, margins * short, reach * short)
