@@ -12,7 +12,7 @@ from torch import Tensor
 from lipcert.conic.blockwise import BlockFactor, Blocks, cholesky
 from lipcert.conic.fourier import FourierBlock
 
-LANCZOS_STEPS = 12
+LANCZOS_STEPS = 6
 """For a step that is taken; half as many tell how far a predictor would go."""
 
 
