@@ -36,6 +36,8 @@ PARTS = {
 """The keys of each part of the file and what each holds, ``*`` a list of these; with ``?`` it may
 be left out, or null."""
 MOST_DIGITS = 2000
+LARGEST = 1 << 1000
+"""Of rationals; what is not zero is not below its inverse."""
 """Longest rational read."""
 
 
@@ -207,7 +209,10 @@ def _rational(value: object) -> Fraction:
     text = _text(value)
     if len(text) > MOST_DIGITS or not set(text) <= set("0123456789/-"):
         raise ValueError("rational")
-    return Fraction(text)
+    found = Fraction(text)
+    if found and not Fraction(1, LARGEST) <= abs(found) <= LARGEST:
+        raise CheckError("a number of the proof is too large or too small")
+    return found
 
 
 def _triangle(side: int, entries: Integers) -> Integers:

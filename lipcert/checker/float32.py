@@ -239,8 +239,8 @@ class Surroundings:
         return np.fmin(least, found)
 
     def _bend(self, name: str, maker: Stage, linear: Callable[[Array], Array]) -> None:
-        """Take rows back through a nonlinearity by a linear map that never makes them longer than
-        its constant."""
+        """Take rows back through a nonlinearity by a linear map; a number of the result is a sum of
+        so few that rounding stays far below what is allowed here."""
 
         def back(rows: Array) -> tuple[Array, Array]:
             lost = mul((rows.shape[-1] + 8) * 2.0**-51, maker.constant, length(rows))

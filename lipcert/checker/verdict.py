@@ -29,12 +29,15 @@ class Verdict:
     why : what was proved, which inequality fails, or what kept it from being decided.
     constant : the Lipschitz constant proved.
     certified : samples whose radius was proved, None without data.
+    mean, std : where not empty, f of all this is the model behind ``(x − mean)/std``.
     """
 
     status: str
     why: str
     constant: Fraction | None = None
     certified: int | None = None
+    mean: tuple[Fraction, ...] = ()
+    std: tuple[Fraction, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -90,13 +93,17 @@ def _check(path: Path, model: Path, data: Path | None) -> Verdict:
         raise Refuted(f"{data.name} is not the data that the proof is about")
     certified = check_samples(checker, proof, data)
     where = "" if proof.semantics == "real" else f" in {proof.semantics}"
-    count = len(samples.classes)
-    return Verdict(
-        "proved",
-        _told(f"{constant}; {certified} of {count} samples have a radius{where}"),
-        proof.lipschitz,
-        certified,
-    )
+    if samples.std:
+        where += f"; f is the model behind (x − mean)/std, mean {_few(samples.mean)}, "
+        where += f"std {_few(samples.std)}"
+    told = f"{constant}; {certified} of {len(samples.classes)} samples have a radius{where}"
+    return Verdict("proved", _told(told), proof.lipschitz, certified, samples.mean, samples.std)
+
+
+def _few(values: tuple[Fraction, ...]) -> str:
+    """The first of some numbers, shortened."""
+    more = ", …" if len(values) > 4 else ""
+    return ", ".join(f"{float(value):.9g}" for value in values[:4]) + more
 
 
 def _told(text: str) -> str:

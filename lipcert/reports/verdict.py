@@ -33,6 +33,8 @@ def verdict_json(verdict: Verdict) -> str:
                 "constant": None if constant is None else str(constant),
                 "value": None if constant is None else _upward(constant),
                 "certified": verdict.certified,
+                "mean": [str(value) for value in verdict.mean],
+                "std": [str(value) for value in verdict.std],
             }
         )
     )

@@ -82,6 +82,38 @@ def test_nothing_that_a_file_says_goes_unchecked(place, semantics, tmp_path):
         assert f"says something of its {place} that is not covered: {more!r}" in verdict.why
 
 
+@pytest.mark.parametrize("number", [f"{10**1900}", f"1/{10**1900}", f"-{10**302}"])
+@pytest.mark.parametrize("key", ["lipschitz", "constant", "mean", "std"])
+def test_numbers_beyond_all_floats_are_refused(key, number, tmp_path):
+    own, data = samples(tmp_path)
+    found = network_claims(network(layer()), "y")
+    made = json.loads(proof(layer(), found.claims, found.constant, samples=own))
+    if key in ("mean", "std"):
+        made["samples"] |= {"mean": ["0"], "std": ["1"], key: [number]}
+    else:
+        (made if key == "lipschitz" else made["claims"][0])[key] = number
+    made["sha256"] = digest(made)
+    files = written(tmp_path, model=layer(), proof=json.dumps(made).encode())
+    verdict = check(files["proof"], files["model"], data)
+    assert verdict.status == "inconclusive"
+    assert verdict.why == "a number of the proof is too large or too small"
+
+
+def test_a_constant_behind_a_normalisation_is_told_as_one(tmp_path):
+    """A file that divides the data by 1000 gets its thousandth, and everybody sees why."""
+    own, data = samples(tmp_path)
+    found = network_claims(network(layer()), "y")
+    made = json.loads(proof(layer(), found.claims, found.constant, samples=own))
+    made["samples"] |= {"mean": ["0"], "std": ["1000"], "radii": "", "margins": "", "classes": ""}
+    made["claims"], made["lipschitz"] = [], str(found.constant / 100)
+    made["sha256"] = digest(made)
+    files = written(tmp_path, model=layer(), proof=json.dumps(made).encode())
+    verdict = check(files["proof"], files["model"], data)
+    assert verdict.status == "proved", verdict.why
+    assert verdict.why.endswith("f is the model behind (x − mean)/std, mean 0, std 1000")
+    assert verdict.std == (1000,)
+
+
 SIGNALLING = b"\x01\x00\xa0\x7f"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def test_what_certify_writes_is_proved(
     assert verdict.status == "proved", verdict.why
     assert (file.radii <= found.radii).all()
     assert verdict.certified == np.count_nonzero(file.radii) > 80
+    assert ("(x − mean)/std, mean 0.1, std 0.5" in verdict.why) == bool(options)
+    assert verdict.std == ((Fraction(1, 2),) if options else ())
     assert np.median(file.radii / found.radii) > 0.99
     assert file.told(found).proved[0] > 80
 
