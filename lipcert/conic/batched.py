@@ -172,8 +172,8 @@ def _real_inner(left: Tensor, right: Tensor) -> Tensor:
     """``Re Σ_ω left · conj(right)``, elementwise."""
     if not left.is_complex():
         return (left * right).sum(0)
-    return torch.view_as_real(left).mul(torch.view_as_real(right)).sum((0, -1))
+    return torch.view_as_real(left).mul(torch.view_as_real(right)).sum(0).sum(-1)
 
 
 def _hermitian(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.mH) / 2.0
+    return (matrix + matrix.mH).mul_(0.5)

@@ -86,7 +86,7 @@ class BlockFactor:
                 if (k, i) in self.lower:
                     Y[:, own] -= self.lower[k, i].mH @ Y[:, starts[k] : starts[k + 1]]
             Y[:, own] = self.inverse[i].mH @ Y[:, own]
-        return (Y + Y.mH) / 2.0
+        return (Y + Y.mH).mul_(0.5)
 
 
 def cholesky(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...]) -> BlockFactor:
