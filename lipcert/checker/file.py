@@ -36,8 +36,8 @@ PARTS = {
 """The keys of each part of the file and what each holds, ``*`` a list of these; with ``?`` it may
 be left out, or null."""
 MOST_DIGITS = 2000
-LARGEST = 1 << 1000
-"""Of rationals; what is not zero is not below its inverse."""
+LEAST, LARGEST = Fraction(1, 1 << 1100), 1 << 1000
+"""Of rationals that are not zero: a model of zeros has the constant ``2^-1074``."""
 """Longest rational read."""
 
 
@@ -210,7 +210,7 @@ def _rational(value: object) -> Fraction:
     if len(text) > MOST_DIGITS or not set(text) <= set("0123456789/-"):
         raise ValueError("rational")
     found = Fraction(text)
-    if found and not Fraction(1, LARGEST) <= abs(found) <= LARGEST:
+    if found and not LEAST <= abs(found) <= LARGEST:
         raise CheckError("a number of the proof is too large or too small")
     return found
 

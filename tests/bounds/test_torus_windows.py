@@ -311,13 +311,9 @@ def test_what_one_segment_leaves_over_goes_to_those_behind_it() -> None:
     chain = Chain([])
     segments = [Segment(0, 1, chain, 3.0), Segment(1, 2, None), Segment(2, None, chain, 1.0)]
     context = BoundContext(settings=NormSettings(deadline=time.monotonic() + 100.0))
-    shares = [
-        method._with_share(context, segments[k:]).settings.deadline - time.monotonic()
-        for k in (0, 2)
-    ]
+    shares = [method._end_of_share(context, segments[k:]) - time.monotonic() for k in (0, 2)]
     assert shares == pytest.approx([75.0, 100.0], abs=0.5)
     outside = [Segment(0, 1, chain, 2.0), Segment(1, None, None)]
-    share = method._with_share(context, outside).settings.deadline - time.monotonic()
+    share = method._end_of_share(context, outside) - time.monotonic()
     assert share == pytest.approx(100.0 * 2.0 / 3.0, abs=0.5)
-    free = BoundContext()
-    assert method._with_share(free, segments) is free
+    assert method._end_of_share(BoundContext(), segments) == math.inf
