@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -11,14 +14,17 @@ from generators.soundness import differences, is_above, is_above_dual, sampled_s
 from lipcert.bounds import METHODS, BoundContext, lipsdp
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.plan import Stretch
-from lipcert.bounds.torus import torus_lipsdp
+from lipcert.bounds.torus import method, torus_lipsdp
+from lipcert.bounds.torus.chain import Chain
 from lipcert.bounds.torus.fusing import fused
+from lipcert.bounds.torus.method import TorusBound
 from lipcert.bounds.torus.part import torus_part
+from lipcert.bounds.torus.split import Segment
 from lipcert.errors import SolverError
 from lipcert.graph import Affine, Graph
 from lipcert.nonlinear import ACTIVATIONS
 from lipcert.operators import Adjoint, Convolution
-from lipcert.signals import fold
+from lipcert.signals import SignalForm, fold
 
 
 def convolved(drawn: Drawing, source: str, weight: torch.Tensor, pad: int, stride: int) -> str:
@@ -110,3 +116,33 @@ def test_squares_that_underflow_are_not_proved(size: float) -> None:
     with pytest.raises(SolverError, match="no multipliers can be proved"):
         torus_lipsdp(fold(graph), BoundContext(), averaged_bound)
     assert averaged_bound(fold(graph), BoundContext()).value >= 1e150 * size
+
+
+@pytest.mark.parametrize(
+    ("work", "value", "wanted"),
+    [(1.0, 5.0, 5.0), (1.0, 20.0, 10.0), (9.0, 5.0, 10.0), (1.0, None, 10.0)],
+)
+def test_of_two_plans_the_smaller_bound_counts(
+    work: float, value: float | None, wanted: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan of several couplings, and another that the time left allows if it takes less work."""
+    form = SignalForm((1,), (), {}, (1,))
+    chain = SimpleNamespace(parts=[1, 2], head=form, stages=4)
+    plans = [[Segment(0, None, cast(Chain, chain), own)] for own in (9.0, work)]
+    values = {id(plans[0]): 10.0, id(plans[1]): value}
+
+    def along(form: object, plan: list[Segment], *rest: object) -> TorusBound:
+        found = values[id(plan)]
+        if found is None:
+            raise SolverError("lipsdp", "no start", "use another method")
+        return TorusBound(found, None, "")
+
+    rest = list(plans)
+    monkeypatch.setattr(method, "segments_of", lambda form, context: rest.pop(0))
+    monkeypatch.setattr(method, "_along", along)
+    monkeypatch.setattr(method, "fused", lambda form: form)
+    monkeypatch.setattr(method, "without_rearranged_input", lambda form: form)
+    found = torus_lipsdp(form, BoundContext(), averaged_bound)
+    assert found is not None
+    assert found.value == wanted
+    assert not rest

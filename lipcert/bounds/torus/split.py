@@ -52,6 +52,13 @@ class Segment:
     work: float = 0.0
 
     @property
+    def couplings(self) -> int:
+        """Diagonal couplings between the parts and the head of a chain."""
+        if self.chain is None:
+            return 0
+        return len(self.chain.parts) - (self.chain.head is None)
+
+    @property
     def gains(self) -> bool:
         """Whether a chain joins at least two linear maps around an activation."""
         ends = 1 if self.stop is None else 0
