@@ -36,9 +36,9 @@ PARTS = {
 """The keys of each part of the file and what each holds, ``*`` a list of these; with ``?`` it may
 be left out, or null."""
 MOST_DIGITS = 2000
+"""Longest rational read."""
 LEAST, LARGEST = Fraction(1, 1 << 1100), 1 << 1000
 """Of rationals that are not zero: a model of zeros has the constant ``2^-1074``."""
-"""Longest rational read."""
 
 
 @dataclass(frozen=True, eq=False)

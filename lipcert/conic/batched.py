@@ -56,7 +56,7 @@ class Member:
     def schur(self, count: int) -> Tensor:
         """``Σ_ω Re tr(M_k S⁻¹ M_l X)``."""
         block, place = self.block, 0
-        H = self.block.signs.new_zeros(count, count)
+        H = block.signs.new_zeros(count, count)
         of_Z, of_X = block.times_rows(self.Z), block.times_rows(self.X)
         columns = zip(block.times_later_rows(of_Z), block.times_later_rows(of_X), strict=True)
         for Z, X in columns:

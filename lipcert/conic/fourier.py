@@ -204,6 +204,11 @@ class FourierBlock:
             found.append(a)
         return torch.cat(found, dim=1)
 
+    def entry_trace(self, Y: Tensor, multiplier: int) -> Tensor:
+        """Trace of Y over the coordinates of the entry that a multiplier belongs to."""
+        diagonal = Y.diagonal(dim1=-2, dim2=-1).real[:, : self.sizes[0]]
+        return diagonal[:, self.head_index == multiplier].sum()
+
     @cached_property
     def signs(self) -> Tensor:
         """``M_k = Σ_f s_f f fᴴ``: the weight s of each of the rows F."""

@@ -73,18 +73,16 @@ def pair_factors(family: FourierBlock, y: Tensor) -> np.ndarray | None:
     scale = scales(first, y)
     side, count = first.side, len(next(iter(first.output.values())).matrix[0])
     bordered = y.new_zeros(side + count, side + count).to(first.dtype)
-    starts, sizes = first.starts, first.sizes
+    own = first.coordinates
     for (i, j), part in scaled(first, first.linear_part(y), scale).items():
-        rows = slice(starts[i], starts[i] + sizes[i])
-        columns = slice(starts[j], starts[j] + sizes[j])
+        rows, columns = own[i], own[j]
         bordered[rows, columns] = part[0]
         if i != j:
             bordered[columns, rows] = part[0].mH
     error = [0.0]
     for g, reading in first.output.items():
-        own = slice(starts[g], starts[g] + sizes[g])
-        bordered[side:, own] = reading.matrix[0] * scale[own]
-        error.append(mul_up(reading.error, float(scale[own].max())))
+        bordered[side:, own[g]] = reading.matrix[0] * scale[own[g]]
+        error.append(mul_up(reading.error, float(scale[own[g]].max())))
     C, P0 = bordered[side:, :side], bordered[:side, :side]
     bordered[:side, side:] = C.mH
     factor, info = torch.linalg.cholesky_ex(P0)

@@ -145,8 +145,7 @@ class _Run:
         factors = (cholesky(block.matrices(start), block.sizes) for block in chosen)
         starts = [factor.full_inverse() for factor in factors]
         weight = sum(
-            float(block.forms(Z)[:, : block.sizes[0]][:, block.head_index == 0].sum())
-            for block, Z in zip(chosen, starts, strict=True)
+            float(block.entry_trace(Z, 0)) for block, Z in zip(chosen, starts, strict=True)
         )
         self.held: list[list[_Held]] = [[] for _ in families]
         for place, (looked, Z) in enumerate(zip(self.looked, starts, strict=True)):
@@ -184,7 +183,7 @@ class _Run:
         residual = float((of_X - self.b).abs() @ self.y)
         duality = self.mu * self.order
         self.lower = float(self.y[0]) - duality - 4.0 * residual
-        factor = CliqueFactor([torch.arange(count, device=H.device)], [(H + H.T) / 2.0])
+        factor = CliqueFactor([torch.arange(count, device=H.device)], [H])
         if not factor.succeeded:
             return False
         dy = factor.solve(-self.b[:, None])[:, 0]

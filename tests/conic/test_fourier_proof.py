@@ -172,25 +172,17 @@ def test_what_is_not_known_mixes_frequencies_of_different_chunks(
 @pytest.mark.parametrize("seed", range(3))
 def test_values_of_the_constraints(seed: int) -> None:
     """Against the coefficients multiplied out; Y need not be Hermitian."""
-    block = family(seed)
-    generator = torch.Generator().manual_seed(seed)
-    shape = block.frequencies, block.side, block.side
-    Y = torch.randn(*shape, dtype=torch.complex128, generator=generator)
-    values = Member(block, hermitian(Y), cholesky(block.matrices(start()), block.sizes)).values
-    direct = [(M @ Y).diagonal(dim1=-2, dim2=-1).real.sum() for M in coefficients(block)]
-    assert torch.allclose(values(Y, len(start())), torch.stack(direct), rtol=1e-12, atol=1e-12)
+    member, Y = drawn(seed)
+    direct = [(M @ Y).diagonal(dim1=-2, dim2=-1).real.sum() for M in coefficients(member.block)]
+    values = member.values(Y, len(start()))
+    assert torch.allclose(values, torch.stack(direct), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_schur_complement_is_that_of_the_coefficients(seed: int) -> None:
-    block = family(seed)
-    generator = torch.Generator().manual_seed(seed)
-    shape = block.frequencies, block.side, block.side
-    root = torch.randn(*shape, dtype=torch.complex128, generator=generator)
-    factor = cholesky(block.matrices(start()), block.sizes)
-    member = Member(block, root @ root.mH, factor)
+    member, _ = drawn(seed)
     member.prepare()
-    M = coefficients(block)
+    M = coefficients(member.block)
     direct = torch.tensor(
         [
             [float((a @ member.Z @ b @ member.X).diagonal(dim1=-2, dim2=-1).real.sum()) for b in M]
@@ -201,8 +193,13 @@ def test_the_schur_complement_is_that_of_the_coefficients(seed: int) -> None:
     assert torch.allclose(member.schur(len(M)), direct, rtol=1e-10, atol=0.0)
 
 
-def hermitian(Y: torch.Tensor) -> torch.Tensor:
-    return Y @ Y.mH + torch.eye(Y.shape[1])
+def drawn(seed: int) -> tuple[Member, torch.Tensor]:
+    """A member with ``X = Y Yᴴ`` at the start, and the random Y."""
+    block = family(seed)
+    generator = torch.Generator().manual_seed(seed)
+    shape = block.frequencies, block.side, block.side
+    Y = torch.randn(*shape, dtype=torch.complex128, generator=generator)
+    return Member(block, Y @ Y.mH, cholesky(block.matrices(start()), block.sizes)), Y
 
 
 def coefficients(block: FourierBlock) -> list[torch.Tensor]:

@@ -101,8 +101,7 @@ def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
     Parts that follow one another, and dense stages behind them, are solved together.  Of all plans
     that the time left allows, the one with the fewest couplings and the fewest stages outside.
     """
-    edges: list[int | None] = [*signal_cuts(form), None]
-    pieces = _pieces(form, edges)
+    edges, pieces = context.once(_edges_and_pieces, form)
     budget = _budget(context)
     chosen = _cheapest(pieces, len(edges), 0.0)
     for exponent in range(-12, 40):
@@ -112,8 +111,12 @@ def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
     return _joined(form, edges, chosen)
 
 
-def _pieces(form: SignalForm, edges: list[int | None]) -> list[_Piece]:
-    found = []
+def _edges_and_pieces(
+    form: SignalForm, context: BoundContext
+) -> tuple[list[int | None], list[_Piece]]:
+    """Where a form can be cut, and all that lies between two cuts; plans choose among them."""
+    edges: list[int | None] = [*signal_cuts(form), None]
+    found: list[_Piece] = []
     last = len(edges) - 1
     for first, stop in itertools.combinations(range(len(edges)), 2):
         start, ended = edges[first], edges[stop]
@@ -130,7 +133,7 @@ def _pieces(form: SignalForm, edges: list[int | None]) -> list[_Piece]:
             found.append(_Piece(first, stop, PART_LOSS, work, part))
         elif stop == last:
             found += _heads(stretch, first, stop)
-    return found
+    return edges, found
 
 
 def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
