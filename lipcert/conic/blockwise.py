@@ -2,29 +2,46 @@
 
 A matrix is a dictionary ``{(i, j): (B, n_i, n_j)}`` of its blocks with ``i ≥ j``; what is missing
 is zero.  Elimination goes in the order of the groups, so a chain (block tridiagonal) has no fill.
+The block of group 0, the entry of a chain, is diagonal as a rule and then given by its diagonal,
+``(B, n_0)``: nothing that is done to an entry of thousands of coordinates is cubic in their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipcert.rounding import UNIT_ROUNDOFF
-from lipcert.spectral.tensors import STEP_UP, gamma_of_product, square_sums_up
+from lipcert.spectral.tensors import STEP_UP, frobenius_up, gamma_of_product
 
 Blocks = dict[tuple[int, int], Tensor]
 
 
-def filled(pattern: set[tuple[int, int]], groups: int) -> set[tuple[int, int]]:
-    """The blocks of the Cholesky factor of a matrix with these blocks."""
-    found = set(pattern) | {(g, g) for g in range(groups)}
-    for j in range(groups):
-        below = [i for i in range(j + 1, groups) if (i, j) in found]
-        found |= {(i, k) for i in below for k in below if i >= k}
-    return found
+def times(left: Tensor, right: Tensor) -> Tensor:
+    """A product of matrices, each of which may be given by its diagonal."""
+    if left.dim() == 2 and right.dim() == 2:
+        return left * right
+    if left.dim() == 2:
+        return left[:, :, None] * right
+    if right.dim() == 2:
+        return left * right[:, None, :]
+    return left @ right
+
+
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of at least one tensor."""
+    first, *others = parts
+    for part in others:
+        first = first + part
+    return first
+
+
+def diagonal_of(block: Tensor) -> Tensor:
+    """The diagonal of a batch of Hermitian matrices, ``(B, n)``."""
+    return block.real if block.dim() == 2 else block.diagonal(dim1=-2, dim2=-1).real
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +68,7 @@ class BlockFactor:
             for j in range(i):
                 if (i, j) in self.lower:
                     parts[i] = parts[i] - self.lower[i, j] @ parts[j]
-            parts[i] = self.inverse[i] @ parts[i]
+            parts[i] = times(self.inverse[i], parts[i])
         return torch.cat(parts, dim=1)
 
     def backward(self, right: Tensor) -> Tensor:
@@ -61,57 +78,46 @@ class BlockFactor:
             for k in range(i + 1, len(parts)):
                 if (k, i) in self.lower:
                     parts[i] = parts[i] - self.lower[k, i].mH @ parts[k]
-            parts[i] = self.inverse[i].mH @ parts[i]
+            inverse = self.inverse[i]
+            parts[i] = times(inverse if inverse.dim() == 2 else inverse.mH, parts[i])
         return torch.cat(parts, dim=1)
 
-    def full_inverse(self) -> Tensor:
-        """``(L Lᴴ)⁻¹``, of shape ``(B, D, D)``."""
-        groups = len(self.sizes)
-        starts = [sum(self.sizes[:g]) for g in range(groups + 1)]
-        batch, side = self.good.shape[0], starts[-1]
-        first = self.lower[0, 0]
-        Y = first.new_zeros(batch, side, side)  # L⁻¹, lower triangular by blocks
-        for i in range(groups):
-            own = slice(starts[i], starts[i + 1])
-            for j in range(i):
-                if (i, j) in self.lower:
-                    known = Y[:, starts[j] : starts[j + 1], : starts[j + 1]]
-                    Y[:, own, : starts[j + 1]] -= self.lower[i, j] @ known
-            if i:
-                Y[:, own, : starts[i]] = self.inverse[i] @ Y[:, own, : starts[i]]
-            Y[:, own, own] = self.inverse[i]
-        for i in reversed(range(groups)):
-            own = slice(starts[i], starts[i + 1])
-            for k in range(i + 1, groups):
-                if (k, i) in self.lower:
-                    Y[:, own] -= self.lower[k, i].mH @ Y[:, starts[k] : starts[k + 1]]
-            Y[:, own] = self.inverse[i].mH @ Y[:, own]
-        return (Y + Y.mH).mul_(0.5)
+
+def _factored(block: Tensor) -> tuple[Tensor, Tensor]:
+    """The Cholesky factors of a batch, and which of them were positive definite: ``(B,)``."""
+    if block.dim() == 2:
+        good = ((block.real > 0.0) & torch.isfinite(block.real)).all(-1)
+        return torch.where(good[:, None], block, 1.0).sqrt(), good
+    factor, info = torch.linalg.cholesky_ex(block)
+    good = (info == 0) & torch.isfinite(factor.diagonal(dim1=-2, dim2=-1).real).all(-1)
+    if not bool(good.all()):
+        unit = torch.eye(block.shape[-1], dtype=factor.dtype, device=factor.device)
+        factor = torch.where(good[:, None, None], factor, unit)
+    return factor, good
 
 
 def cholesky(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...]) -> BlockFactor:
     """Factors of a batch; ``good`` alone means something where one is not definite."""
     groups = len(sizes)
     work: Blocks = dict(matrix)
-    good = torch.ones_like(matrix[0, 0][:, 0, 0].real, dtype=torch.bool)
+    good = torch.ones(work[0, 0].shape[0], dtype=torch.bool, device=work[0, 0].device)
     lower: Blocks = {}
     inverse: list[Tensor] = []
     for j in range(groups):
-        factor, info = torch.linalg.cholesky_ex(work[j, j])
-        fine = (info == 0) & torch.isfinite(factor.diagonal(dim1=-2, dim2=-1).real).all(-1)
-        unit = torch.eye(sizes[j], dtype=factor.dtype, device=factor.device)
-        if not bool(fine.all()):
-            factor = torch.where(fine[:, None, None], factor, unit)
+        factor, fine = _factored(work[j, j])
         good &= fine
         lower[j, j] = factor
-        inverse.append(torch.linalg.solve_triangular(factor, unit.expand_as(factor), upper=False))
+        if factor.dim() == 2:
+            inverse.append(1.0 / factor)
+        else:
+            unit = torch.eye(sizes[j], dtype=factor.dtype, device=factor.device)
+            unit = unit.expand_as(factor)
+            inverse.append(torch.linalg.solve_triangular(factor, unit, upper=False))
         below = [i for i in range(j + 1, groups) if (i, j) in work]
         for i in below:
-            lower[i, j] = work[i, j] @ inverse[j].mH
-        for place, i in enumerate(below):
-            for k in below[: place + 1]:
-                fill = lower[i, j] @ lower[k, j].mH
-                work[i, k] = work[i, k] - fill if (i, k) in work else -fill
+            back = inverse[j] if factor.dim() == 2 else inverse[j].mH
+            lower[i, j] = times(work[i, j], back)
+        _eliminate(work, {i: lower[i, j].mH for i in below})
     return BlockFactor(lower, inverse, sizes, good)
 
 
@@ -119,24 +125,28 @@ def are_definite(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...
     """Which matrices of a batch are positive definite, up to rounding: ``(B,)``."""
     groups = len(sizes)
     work: Blocks = dict(matrix)
-    good = torch.ones_like(matrix[0, 0][:, 0, 0].real, dtype=torch.bool)
+    good = torch.ones(work[0, 0].shape[0], dtype=torch.bool, device=work[0, 0].device)
     for j in range(groups):
-        factor, info = torch.linalg.cholesky_ex(work.pop((j, j)))
-        fine = (info == 0) & torch.isfinite(factor.diagonal(dim1=-2, dim2=-1).real).all(-1)
-        if not bool(fine.all()):
-            unit = torch.eye(sizes[j], dtype=factor.dtype, device=factor.device)
-            factor = torch.where(fine[:, None, None], factor, unit)
+        factor, fine = _factored(work.pop((j, j)))
         good &= fine
-        below = [i for i in range(j + 1, groups) if (i, j) in work]
-        half = {
-            i: torch.linalg.solve_triangular(factor, work.pop((i, j)).mH, upper=False)
-            for i in below
-        }
-        for place, i in enumerate(below):
-            for k in below[: place + 1]:
-                fill = half[i].mH @ half[k]
-                work[i, k] = work[i, k] - fill if (i, k) in work else -fill
+        half: dict[int, Tensor] = {}
+        for i in (i for i in range(j + 1, groups) if (i, j) in work):
+            row = work.pop((i, j)).mH
+            if factor.dim() == 2:
+                half[i] = row / factor[:, :, None]
+            else:
+                half[i] = torch.linalg.solve_triangular(factor, row, upper=False)
+        _eliminate(work, half)
     return good
+
+
+def _eliminate(work: Blocks, half: Mapping[int, Tensor]) -> None:
+    """Subtract ``half_iᴴ half_k`` from the blocks of what is behind a group."""
+    for i, row in half.items():
+        for k, column in half.items():
+            if k <= i:
+                fill = row.mH @ column
+                work[i, k] = work[i, k] - fill if (i, k) in work else -fill
 
 
 def are_proven_above(
@@ -145,24 +155,20 @@ def are_proven_above(
     """Which Hermitian matrices of a batch have no eigenvalue below ``floor ≥ 0``, proved: ``(B,)``.
 
     ``A − δI = L Lᴴ + R`` with ``‖R‖ ≤ δ − floor`` for any L at all; L has no blocks but those of
-    the pattern, so R has none either, and both it and its rounding are bounded block by block.
+    the pattern, so R has none either.
     """
-    groups, inner = len(sizes), sum(sizes)
-    rounding = gamma_of_product(inner, is_complex=True) + 8.0 * UNIT_ROUNDOFF
-    trace = sum(
-        float(matrix[g, g].diagonal(dim1=-2, dim2=-1).abs().sum(-1).max()) for g in range(groups)
-    )
-    shift = 2.0 * (floor * STEP_UP + 2.0 * rounding * trace)
+    groups = len(sizes)
+    trace = sum(float(diagonal_of(matrix[g, g]).abs().sum(-1).max()) for g in range(groups))
+    shift = 2.0 * floor * STEP_UP + 64.0 * UNIT_ROUNDOFF * trace
     proved = torch.zeros(matrix[0, 0].shape[0], dtype=torch.bool, device=matrix[0, 0].device)
     for _ in range(3):
         shifted: Blocks = dict(matrix)
         for g in range(groups):
-            diagonal = matrix[g, g].clone()
-            diagonal.diagonal(dim1=-2, dim2=-1).sub_(shift)
-            shifted[g, g] = diagonal
+            block = matrix[g, g].clone()
+            (block if block.dim() == 2 else block.diagonal(dim1=-2, dim2=-1)).sub_(shift)
+            shifted[g, g] = block
         factor = cholesky(shifted, sizes)
-        size = shift + _frobenius_up(shifted) + _square_sums(factor.lower)
-        slack = _frobenius_up(_residual(shifted, factor.lower, groups)) + rounding * size
+        slack = _distance_from_product(shifted, factor, shift)
         needed = slack * (1.0 + 64.0 * UNIT_ROUNDOFF) + floor * STEP_UP
         proved |= factor.good & torch.isfinite(needed) & (needed <= shift)
         pending = factor.good & ~proved
@@ -172,33 +178,39 @@ def are_proven_above(
     return proved
 
 
-def _residual(matrix: Blocks, lower: Blocks, groups: int) -> Blocks:
-    """``A − L Lᴴ`` on and below the diagonal."""
-    found: Blocks = {}
-    for i in range(groups):
+def _distance_from_product(matrix: Blocks, factor: BlockFactor, shift: float) -> Tensor:
+    """Bound of ``‖A − L Lᴴ‖`` in spite of rounding, where a shift was taken off A's diagonal.
+
+    Block by block: what is computed, and ``γ_n (‖A_ik‖ + Σ_j ‖L_ij‖ ‖L_kj‖)`` in Frobenius norms,
+    n the length of the sums.
+    """
+    lower, sizes = factor.lower, factor.sizes
+    norm = {place: _frobenius_up(block) for place, block in lower.items()}
+    squares: list[Tensor] = []
+    for i in range(len(sizes)):
         for k in range(i + 1):
-            products = [
-                lower[i, j] @ lower[k, j].mH
-                for j in range(k + 1)
-                if (i, j) in lower and (k, j) in lower
-            ]
-            known = [matrix[i, k]] if (i, k) in matrix else []
-            if products or known:
-                total = known[0] if known else torch.zeros_like(products[0])
-                for product in products:
-                    total = total - product
-                found[i, k] = total
-    return found
+            common = [j for j in range(k + 1) if (i, j) in lower and (k, j) in lower]
+            if not common and (i, k) not in matrix:
+                continue
+            residual = matrix[i, k] if (i, k) in matrix else torch.zeros_like(lower[i, k])
+            size = _frobenius_up(residual)
+            if i == k:
+                size = size + shift
+            inner = 4
+            for j in common:
+                residual = residual - _times_adjoint(lower[i, j], lower[k, j])
+                size = size + norm[i, j] * norm[k, j]
+                inner += 2 + (1 if lower[k, j].dim() == 2 else sizes[j])
+            rounding = gamma_of_product(inner, is_complex=True) * (1.0 + 64.0 * UNIT_ROUNDOFF)
+            off = _frobenius_up(residual) + rounding * size
+            squares.append(off.square() * (1.0 if i == k else 2.0))
+    return torch.stack(squares).sum(0).sqrt() * (1.0 + 4.0 * len(squares) * UNIT_ROUNDOFF)
 
 
-def _square_sums(matrix: Blocks) -> Tensor:
-    """Bounds of the squared Frobenius norms of matrices given by these blocks alone, ``(B,)``."""
-    sums = [square_sums_up(block) for block in matrix.values()]
-    return torch.stack(sums).sum(0) * (1.0 + 4.0 * len(sums) * UNIT_ROUNDOFF)
+def _times_adjoint(left: Tensor, right: Tensor) -> Tensor:
+    return times(left, right) if right.dim() == 2 else left @ right.mH
 
 
-def _frobenius_up(matrix: Blocks) -> Tensor:
-    """Bounds of the Frobenius norms of Hermitian matrices given by their lower halves."""
-    sums = [(1.0 if i == k else 2.0) * square_sums_up(block) for (i, k), block in matrix.items()]
-    total = torch.stack(sums).sum(0) * (1.0 + 4.0 * len(sums) * UNIT_ROUNDOFF)
-    return total.sqrt() * STEP_UP
+def _frobenius_up(block: Tensor) -> Tensor:
+    """Bounds of the Frobenius norms of a batch, ``(B,)``."""
+    return frobenius_up(block[:, None] if block.dim() == 2 else block)

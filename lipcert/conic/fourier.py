@@ -6,16 +6,16 @@ coordinates (the entry, then each stage's activations), stages that read earlier
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from lipcert.conic.blockwise import Blocks, are_definite
-from lipcert.rounding import add_up, mul_up
-from lipcert.spectral.tensors import frobenius_up, gamma_of_product
+from lipcert.conic.blockwise import Blocks, are_definite, diagonal_of, total
+from lipcert.conic.completion import Below, below_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,16 @@ class Row:
     centre: Tensor
     below: Tensor
     index: Tensor
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """``c² − ν``, what a aᴴ itself is multiplied with: 0 where 0 is the least slope."""
+        return self.centre.square() - self.below
+
+    @cached_property
+    def has_squares(self) -> bool:
+        """Whether some are not 0."""
+        return bool(self.squares.any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +91,22 @@ class FourierBlock:
         """Side D of every block."""
         return sum(self.sizes)
 
-    @property
-    def starts(self) -> list[int]:
-        """Where each group begins."""
-        return [sum(self.sizes[:g]) for g in range(len(self.sizes))]
+    @cached_property
+    def entry_is_diagonal(self) -> bool:
+        """Whether all that reads the entry only couples it to other groups."""
+        return 0 not in self.output and not any(
+            0 in row.reads and row.has_squares for row in self.rows
+        )
 
-    def select(self, chosen: Tensor) -> FourierBlock:
+    @cached_property
+    def below(self) -> Below:
+        """The groups behind each one that it meets in a factor."""
+        read = [row.reads for row in self.rows if row.has_squares] + [self.output]
+        pattern = {(i, j) for own in read for i in own for j in own if i > j}
+        pattern |= {(row.group, g) for row in self.rows if row.group is not None for g in row.reads}
+        return below_of(pattern, len(self.sizes))
+
+    def select(self, chosen: Tensor | slice) -> FourierBlock:
         """The same inequality at some of the frequencies."""
 
         def some(reads: Mapping[int, Reading]) -> dict[int, Reading]:
@@ -114,8 +134,10 @@ class FourierBlock:
 
     def linear_part(self, y: Tensor) -> Blocks:
         """``P_ω(y) + CᵀC``, linear in y."""
-        entry = torch.diag(y[self.head_index]).to(self.dtype)
-        found: Blocks = {(0, 0): entry.expand(self.frequencies, -1, -1)}
+        entry = y[self.head_index]
+        if not self.entry_is_diagonal:
+            entry = torch.diag(entry).to(self.dtype)
+        found: Blocks = {(0, 0): entry.expand(self.frequencies, *entry.shape)}
         for row in self.rows:
             self.add_row(found, row, y)
         return found
@@ -132,8 +154,8 @@ class FourierBlock:
             add((row.group, row.group), own)
             for g, part in row.reads.items():
                 add((row.group, g), (-row.centre * t)[:, None] * part.matrix)
-        squares = (row.centre.square() - row.below) * t
-        if bool(squares.any()):
+        if row.has_squares:
+            squares = row.squares * t
             for g, left in row.reads.items():
                 for h, right in row.reads.items():
                     if h <= g:
@@ -142,72 +164,38 @@ class FourierBlock:
     @cached_property
     def coordinates(self) -> list[slice]:
         """Where each group lies."""
-        return [slice(s, s + n) for s, n in zip(self.starts, self.sizes, strict=True)]
+        ends = itertools.accumulate(self.sizes)
+        return [slice(end - n, end) for end, n in zip(ends, self.sizes, strict=True)]
 
-    def times_rows(self, Y: Tensor) -> Tensor:
-        """``F Y`` for ``(B, D, D)``: the entry's rows, then ``e − c a`` and ``a`` of every stage.
+    def traces(self, Y: Blocks) -> Tensor:
+        """``tr(M Y)`` for a Hermitian Y on the pattern, ``(B, n)``.
 
-        Columns behind the last group that a row or one before it touches are left undefined.
+        M is what each coordinate of the entry and each row of the stages is multiplied with.
         """
-        own, n = self.coordinates, self.sizes[0]
-        found = Y.new_empty(Y.shape[0], len(self.places), Y.shape[2])
-        found[:, :n, :n] = Y[:, :n, :n]
-        place, last = n, 0
+        found = [diagonal_of(Y[0, 0])]
         for row in self.rows:
-            last = max(last, row.group or 0, *row.reads)
-            known = slice(0, own[last].stop)
-            a = sum(reading.matrix @ Y[:, own[g], known] for g, reading in row.reads.items())
-            assert isinstance(a, Tensor)
+            value = found[0].new_zeros(self.frequencies, len(row.index))
+            if row.has_squares:
+                for h, right in row.reads.items():
+                    left = row.reads.items()
+                    aY = total(part.matrix @ _block(Y, g, h) for g, part in left)
+                    value = value + row.squares * (aY * right.matrix.conj()).real.sum(-1)
             if row.group is not None:
-                remainder = found[:, place : place + len(row.index), known]
-                torch.sub(Y[:, own[row.group], known], row.centre[:, None] * a, out=remainder)
-                place += len(row.index)
-            found[:, place : place + len(row.index), known] = a
-            place += len(row.index)
-        return found
-
-    def times_later_rows(self, FY: Tensor) -> Iterator[Tensor]:
-        """``F Y Fᴴ`` by columns, from ``F Y``: for the entry and every stage its columns.
-
-        Of each the rows from its own first on, ``(B, rows, columns)``; the others mirror them.
-        """
-        own, place = self.coordinates, self.sizes[0]
-        yield FY[:, :, own[0]]
-        for row in self.rows:
-            below = FY[:, place:]
-            reads = row.reads.items()
-            a = sum(below[:, :, own[g]] @ part.matrix.mH for g, part in reads)
-            assert isinstance(a, Tensor)
-            if row.group is None:
-                yield a
-            else:
-                yield torch.cat((below[:, :, own[row.group]] - row.centre * a, a), dim=2)
-            place += len(row.index) * (1 if row.group is None else 2)
-
-    def forms(self, Y: Tensor) -> Tensor:
-        """``Re f Y fᴴ`` for all of the rows F, ``(B, rows)``, from the blocks of Y they touch."""
-        own = self.coordinates
-        diagonal = Y.diagonal(dim1=-2, dim2=-1).real
-        found = [diagonal[:, own[0]]]
-        for row in self.rows:
-            a = diagonal.new_zeros(self.frequencies, len(row.index))
-            for h, right in row.reads.items():
-                aY = sum(left.matrix @ Y[:, own[g], own[h]] for g, left in row.reads.items())
-                a = a + (aY * right.matrix.conj()).real.sum(-1)
-            if row.group is not None:
-                place, crossing = own[row.group], torch.zeros_like(a)
+                value = value + diagonal_of(Y[row.group, row.group])
                 for g, part in row.reads.items():
-                    both = Y[:, own[g], place].mT + Y[:, place, own[g]].conj()
-                    crossing = crossing + (part.matrix * both).real.sum(-1)
-                c = row.centre
-                found.append(diagonal[:, place] - c * crossing + c.square() * a)
-            found.append(a)
+                    crossing = (part.matrix * Y[row.group, g].conj()).real.sum(-1)
+                    value = value - 2.0 * row.centre * crossing
+            found.append(value)
         return torch.cat(found, dim=1)
 
-    def entry_trace(self, Y: Tensor, multiplier: int) -> Tensor:
+    @cached_property
+    def multipliers(self) -> Tensor:
+        """Whose traces those are."""
+        return torch.cat([self.head_index, *(row.index for row in self.rows)])
+
+    def entry_trace(self, Y: Blocks, multiplier: int) -> Tensor:
         """Trace of Y over the coordinates of the entry that a multiplier belongs to."""
-        diagonal = Y.diagonal(dim1=-2, dim2=-1).real[:, : self.sizes[0]]
-        return diagonal[:, self.head_index == multiplier].sum()
+        return diagonal_of(Y[0, 0])[:, self.head_index == multiplier].sum()
 
     @cached_property
     def signs(self) -> Tensor:
@@ -226,60 +214,6 @@ class FourierBlock:
         for row in self.rows:
             found += [row.index] * (1 if row.group is None else 2)
         return torch.cat(found)
-
-    def magnitude_sums(self, y: Tensor, scale: Tensor) -> Tensor:
-        """``Σ_j M_ij λ_j``, M the matrices with every term made positive: ``(B, D)``."""
-        parts = [scale[s : s + n] for s, n in zip(self.starts, self.sizes, strict=True)]
-        batch = self.frequencies
-        sums = [torch.zeros(batch, n, dtype=y.dtype, device=y.device) for n in self.sizes]
-        sums[0] += y[self.head_index] * parts[0]
-        for row in self.rows:
-            t = y[row.index]
-            magnitude = {g: part.matrix.abs() for g, part in row.reads.items()}
-            v = sum(M @ parts[g] for g, M in magnitude.items())
-            assert isinstance(v, Tensor)
-            back = (row.centre.square() + row.below) * t * v
-            if row.group is not None:
-                own = parts[row.group]
-                sums[row.group] += t * (own + row.centre.abs() * v)
-                back = back + row.centre.abs() * t * own
-            for g, M in magnitude.items():
-                sums[g] += (M.mT @ back[..., None])[..., 0]
-        magnitude = {g: part.matrix.abs() for g, part in self.output.items()}
-        if magnitude:
-            v = sum(M @ parts[g] for g, M in magnitude.items())
-            assert isinstance(v, Tensor)
-            for g, M in magnitude.items():
-                sums[g] += (M.mT @ v[..., None])[..., 0]
-        return torch.cat(sums, dim=1)
-
-    def distance_to_true(self, y: Tensor, scale: Tensor) -> float:
-        """Bound of ``‖Λ (P̂ − P) Λ‖`` for the computed and the true matrices, Λ = diag(scale).
-
-        What is not known exactly of the coefficients need not be shift-invariant: it is a small
-        change of the operator on all frequencies together, and only its norm counts.
-        """
-        tables = [*(row.reads for row in self.rows), self.output]
-        widest = max(part.matrix.shape[1] for reads in tables for part in reads.values())
-        terms = 2 * max(*self.sizes, widest) * (len(self.rows) + 1) + 16
-        sums = self.magnitude_sums(y, scale) * scale
-        gamma = gamma_of_product(terms, is_complex=True)
-        rounding = mul_up(float(sums.max()), gamma, 1.0 + 8.0 * gamma)
-        parts = [scale[s : s + n] for s, n in zip(self.starts, self.sizes, strict=True)]
-        total = [rounding]
-        for row in self.rows:
-            t = y[row.index]
-            root = ((row.centre.square() + row.below) * t).sqrt()
-            size, error = _scaled_sizes(row.reads, root, parts)
-            total.append(_square_error(size, error))
-            if row.group is not None and error > 0.0:
-                crossing = float((row.centre.abs() * t * parts[row.group]).max())
-                plain = [mul_up(r.error, float(parts[g].max())) for g, r in row.reads.items()]
-                total.append(mul_up(2.0, crossing, add_up(*plain)))
-        ones = {len(part.matrix[0]) for part in self.output.values()}
-        for count in ones:
-            total.append(_square_error(*_scaled_sizes(self.output, y.new_ones(count), parts)))
-        return mul_up(add_up(*total), 1.0 + 1e-13)
 
 
 CHUNK_ELEMENTS = 1 << 24
@@ -301,19 +235,5 @@ def holding(family: FourierBlock, y: Tensor) -> Tensor:
     return torch.cat([are_definite(part.matrices(y), part.sizes) for part in parts])
 
 
-def _scaled_sizes(
-    reads: Mapping[int, Reading], root: Tensor, parts: list[Tensor]
-) -> tuple[float, float]:
-    """Bounds of ``‖diag(root) a Λ‖`` and of the error in it."""
-    sizes, errors = [0.0], [0.0]
-    for g, reading in reads.items():
-        if any(other.error > 0.0 for other in reads.values()):
-            scaled = root[:, None] * reading.matrix * parts[g]
-            sizes.append(float(frobenius_up(scaled).max()) * (1.0 + 1e-14))
-        largest = float(root.max()) * (1.0 + 1e-14) if root.numel() else 0.0
-        errors.append(mul_up(largest, reading.error, float(parts[g].max())))
-    return add_up(*sizes), add_up(*errors)
-
-
-def _square_error(size: float, error: float) -> float:
-    return add_up(mul_up(2.0, size, error), mul_up(error, error)) if error > 0.0 else 0.0
+def _block(Y: Blocks, g: int, h: int) -> Tensor:
+    return Y[g, h] if g >= h else Y[h, g].mH

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipcert.conic.blockwise import Blocks, are_proven_above
+from lipcert.conic.blockwise import Blocks, are_proven_above, times
 from lipcert.conic.feasibility import retreated
 from lipcert.conic.fourier import FourierBlock, chunks
+from lipcert.conic.fourier_rounding import distance_to_true
 from lipcert.conic.problem import power_of_two
 from lipcert.rounding import add_up, mul_up
 
@@ -30,7 +31,7 @@ def are_proven(families: list[FourierBlock], y: Tensor) -> bool:
 def _is_proven(family: FourierBlock, y: Tensor) -> bool:
     """All blocks against one distance: what is not known exactly mixes all frequencies."""
     scale = scales(family, y)
-    floor = family.distance_to_true(y, scale)
+    floor = distance_to_true(family, y, scale)
     for part in chunks(family):
         matrix = scaled(part, part.matrices(y), scale)
         if not bool(are_proven_above(matrix, part.sizes, floor).all()):
@@ -47,8 +48,8 @@ def scales(family: FourierBlock, y: Tensor) -> Tensor:
 
 def scaled(family: FourierBlock, matrix: Blocks, scale: Tensor) -> Blocks:
     """``Λ P Λ``, exactly."""
-    own = [scale[s : s + n] for s, n in zip(family.starts, family.sizes, strict=True)]
-    return {(i, j): own[i][:, None] * part * own[j] for (i, j), part in matrix.items()}
+    own = torch.split(scale[None], list(family.sizes), dim=1)
+    return {(i, j): times(times(own[i], part), own[j]) for (i, j), part in matrix.items()}
 
 
 def proven_families(
@@ -76,7 +77,7 @@ def pair_factors(family: FourierBlock, y: Tensor) -> np.ndarray | None:
     own = first.coordinates
     for (i, j), part in scaled(first, first.linear_part(y), scale).items():
         rows, columns = own[i], own[j]
-        bordered[rows, columns] = part[0]
+        bordered[rows, columns] = torch.diag(part[0]) if part.dim() == 2 else part[0]
         if i != j:
             bordered[columns, rows] = part[0].mH
     error = [0.0]
@@ -89,7 +90,7 @@ def pair_factors(family: FourierBlock, y: Tensor) -> np.ndarray | None:
     if int(info):
         return None
     G = C @ torch.cholesky_solve(C.mH, factor)
-    floor = add_up(family.distance_to_true(y, scale), *error)
+    floor = add_up(distance_to_true(family, y, scale), *error)
     for raised in (1e-10, 1e-8, 1e-6, 1e-4, 1e-2):
         K = (G + G.mH).real / 2.0
         K.diagonal().add_(raised)

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lipcert.conic.batched import LANCZOS_STEPS, Member, Move
-from lipcert.conic.blockwise import cholesky
+from lipcert.conic.batched import LANCZOS_STEPS, Member, Move, inverse_at
 from lipcert.conic.cliques import CliqueFactor
 from lipcert.conic.fourier import FourierBlock, holding
 
@@ -28,8 +27,6 @@ MOST_AT_ONCE = 4
 """Frequencies of a family that join at once."""
 MOST_MASS = 0.03
 """Part of ``Σ_k y_k tr(M_k X)`` that a frequency may have when it joins: the sum of all is y_0."""
-MEMBER_ELEMENTS = 1 << 20
-"""Complex elements of the primal matrices of one member."""
 HALFWAY = 0.3
 """Relative gap down to which an iterate is kept as one well inside."""
 SHORTEST_STEP = 1e-6
@@ -82,8 +79,12 @@ def solve_families(
 
     Raises ValueError where ``start`` is not strictly feasible.
     """
-    run = _Run(families, start)
+    if not all(bool(holding(family, start).all()) for family in families):
+        raise ValueError("the start is not strictly feasible")
     outcome = TorusOutcome(start, start)
+    run = _Run.started(families, start)
+    if run is None:
+        return outcome
     lasted = 0.0
     try:
         for _ in range(MOST_ITERATIONS):
@@ -109,65 +110,50 @@ def solve_families(
                 break
     except KeyboardInterrupt:
         outcome.ending = "interrupted"
-    outcome.looked = sum(int(looked.sum()) for looked in run.looked)
+    outcome.looked = sum(len(held) for held in run.held)
     outcome.frequencies = sum(family.frequencies for family in families)
     return outcome
-
-
-@dataclass(frozen=True, eq=False)
-class _Held:
-    """The frequencies of a member."""
-
-    frequencies: Tensor
-    member: Member
 
 
 class _Run:
     """The iterate over all families."""
 
-    def __init__(self, families: list[FourierBlock], start: Tensor) -> None:
-        self.families = families
-        self.y = start
+    def __init__(
+        self,
+        families: list[FourierBlock],
+        start: Tensor,
+        held: list[Tensor],
+        members: list[Member],
+    ) -> None:
+        self.families, self.y = families, start
+        self.held, self.members = held, members
         self.lower = -math.inf
-        self.looked: list[Tensor] = []
-        chosen = []
-        for family in families:
-            count = family.frequencies
-            steps = torch.linspace(0, count - 1, min(FIRST, count)).round().long()
-            looked = torch.zeros(count, dtype=torch.bool, device=start.device)
-            looked[steps] = True
-            self.looked.append(looked)
-            chosen.append(family.select(looked.nonzero()[:, 0]))
-            if not bool(holding(family, start).all()):
-                raise ValueError("the start is not strictly feasible")
         self.b = torch.zeros_like(start)
         self.b[0] = 1.0
-        factors = (cholesky(block.matrices(start), block.sizes) for block in chosen)
-        starts = [factor.full_inverse() for factor in factors]
-        weight = sum(
-            float(block.entry_trace(Z, 0)) for block, Z in zip(chosen, starts, strict=True)
-        )
-        self.held: list[list[_Held]] = [[] for _ in families]
-        for place, (looked, Z) in enumerate(zip(self.looked, starts, strict=True)):
-            self._join(place, looked.nonzero()[:, 0], Z / weight)
         self._measure()
 
-    def _join(self, place: int, joining: Tensor, X: Tensor) -> None:
-        """Frequencies of a family with their primal matrices, beside those of its last member."""
-        held, family = self.held[place], self.families[place]
-        most = _most(family)
-        if held and len(held[-1].frequencies) < most:
-            last = held.pop()
-            joining = torch.cat((last.frequencies, joining))
-            X = torch.cat((last.member.X, X))
-        for part in torch.split(torch.arange(len(joining), device=joining.device), most):
-            block = family.select(joining[part])
-            factor = cholesky(block.matrices(self.y), block.sizes)
-            held.append(_Held(joining[part], Member(block, X[part], factor)))
-        self.members = [one.member for of_family in self.held for one in of_family]
+    @classmethod
+    def started(cls, families: list[FourierBlock], start: Tensor) -> _Run | None:
+        """From ``X ∝ S⁻¹`` at a few frequencies of each; None where rounding forbids that."""
+        held = []
+        for family in families:
+            steps = torch.linspace(0, family.frequencies - 1, min(FIRST, family.frequencies))
+            held.append(steps.round().long().to(start.device))
+        chosen = [family.select(own) for family, own in zip(families, held, strict=True)]
+        inverses = [inverse_at(block, start) for block in chosen]
+        traces = (block.entry_trace(Z, 0) for block, Z in zip(chosen, inverses, strict=True))
+        weight = sum(float(trace) for trace in traces)
+        members = []
+        for block, Z in zip(chosen, inverses, strict=True):
+            X = {place: part / weight for place, part in Z.items()}
+            member = Member.at(block, X, start)
+            if member is None:
+                return None
+            members.append(member)
+        return cls(families, start, held, members)
 
     def _measure(self) -> None:
-        self.order = sum(len(m.X) * m.block.side for m in self.members)
+        self.order = sum(m.block.frequencies * m.block.side for m in self.members)
         self.mu = sum(float(m.complementarity(self.y)) for m in self.members) / self.order
 
     def advance(self) -> bool:
@@ -178,8 +164,8 @@ class _Run:
         for member in self.members:
             member.prepare()
             H += member.schur(count)
-            of_Z += member.values(member.Z, count)
-            of_X += member.values(member.X, count)
+            of_Z += member.values(member.Z.blocks, count)
+            of_X += member.values(member.primal.blocks, count)
         residual = float((of_X - self.b).abs() @ self.y)
         duality = self.mu * self.order
         self.lower = float(self.y[0]) - duality - 4.0 * residual
@@ -226,7 +212,7 @@ class _Run:
     ) -> float:
         total = self.mu * self.order
         for member, move in zip(self.members, moves, strict=True):
-            total += dual * float(member.inner(member.X, move.S))
+            total += dual * float(member.inner(member.primal.blocks, move.S))
             total += primal * float(member.inner(move.X, member.block.matrices(self.y)))
             total += dual * primal * float(member.inner(move.X, move.S))
         return total / self.order
@@ -240,8 +226,8 @@ class _Run:
                     break
                 found.append(after)
             else:
-                for member, (X, lower) in zip(self.members, found, strict=True):
-                    member.set_primal(X, lower)
+                for member, after in zip(self.members, found, strict=True):
+                    member.primal = after
                 return step
             step *= 0.8
         return 0.0
@@ -288,26 +274,32 @@ class _Run:
 
     def _widen(self, levels: list[list[Tensor]]) -> None:
         """Frequencies that shorten the step join: first those that forbid even the shortest."""
-        for place, (family, looked) in enumerate(zip(self.families, self.looked, strict=True)):
-            room, fresh = MOST_AT_ONCE, looked.clone()
+        for place, (family, held) in enumerate(zip(self.families, self.held, strict=True)):
+            room, joining = MOST_AT_ONCE, held[:0]
             for level in reversed(levels):
-                joining = level[place][~fresh[level[place]]]
-                if len(joining) > room:
-                    steps = (torch.arange(room) + 0.5) * (len(joining) / max(1, room))
-                    joining = joining[steps.long()]
-                fresh[joining] = True
-                room -= len(joining)
-            joining = (fresh & ~looked).nonzero()[:, 0]
-            if not len(joining):
-                continue
-            looked[joining] = True
-            block = family.select(joining)
-            X = self.mu * cholesky(block.matrices(self.y), block.sizes).full_inverse()
-            mass = block.forms(X) @ (block.signs * self.y[block.places])
-            X *= (MOST_MASS * self.y[0] / mass).clamp(max=1.0)[:, None, None]
-            self._join(place, joining, X)
+                fresh = level[place][~torch.isin(level[place], torch.cat((held, joining)))]
+                if len(fresh) > room:
+                    steps = (torch.arange(room) + 0.5) * (len(fresh) / max(1, room))
+                    fresh = fresh[steps.long()]
+                joining = torch.cat((joining, fresh))
+                room -= len(fresh)
+            if len(joining):
+                self._join(place, family, joining)
+
+    def _join(self, place: int, family: FourierBlock, joining: Tensor) -> None:
+        """Frequencies of a family with an X along ``S⁻¹``; not those that rounding forbids."""
+        block = family.select(joining)
+        Z = inverse_at(block, self.y)
+        mass = self.mu * (block.traces(Z) @ self.y[block.multipliers])
+        size = self.mu * (MOST_MASS * self.y[0] / mass).clamp(max=1.0)
+        primal = self.members[place].primal.blocks
+        X = {p: torch.cat((part, _scaled(Z[p], size))) for p, part in primal.items()}
+        held = torch.cat((self.held[place], joining))
+        member = Member.at(family.select(held), X, self.y)
+        if member is not None:
+            self.held[place], self.members[place] = held, member
 
 
-def _most(block: FourierBlock) -> int:
-    """Frequencies in one member."""
-    return max(1, MEMBER_ELEMENTS // block.side**2)
+def _scaled(blocks: Tensor, factors: Tensor) -> Tensor:
+    """Each of a batch times its own factor."""
+    return blocks * factors.reshape(-1, *(1,) * (blocks.dim() - 1))

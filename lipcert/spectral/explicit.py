@@ -18,6 +18,7 @@ from lipcert.operators import (
     Reshape,
     Sum,
     Transpose,
+    factors_of,
     flat_identity,
     transpose,
 )
@@ -97,10 +98,21 @@ def explicit_matrix(operator: LinearOperator, device: torch.device) -> tuple[Ten
     rows = torch.empty(source.in_size, source.out_size, dtype=torch.float64, device=device)
     for start, columns in _column_chunks(source, device):
         rows[start : start + columns.shape[0]] = source.apply(columns).reshape(len(columns), -1)
-    exact = isinstance(operator, Indexing | Reshape | Transpose)
-    underflow = mul_up(operator.underflow, sqrt_up(float(source.in_size)))
-    error = 0.0 if exact else add_up(operator.evaluation_error.l2, underflow)
+    if _is_written_out_exactly(operator):
+        error = operator.error.l2
+    else:
+        underflow = mul_up(operator.underflow, sqrt_up(float(source.in_size)))
+        error = add_up(operator.evaluation_error.l2, underflow)
     return (rows if flipped else rows.T.contiguous()), error
+
+
+def _is_written_out_exactly(operator: LinearOperator) -> bool:
+    """Whether each entry of the matrix is one coefficient, times 1, and zeros added to it.
+
+    So it is where all factors but one move elements without repeating any.
+    """
+    others = [f for f in factors_of(operator) if not isinstance(f, Reshape | Transpose)]
+    return len(others) <= 1 and all(isinstance(f, Dense | Convolution | Indexing) for f in others)
 
 
 def explicit_absolute_sums(operator: LinearOperator, device: torch.device) -> tuple[float, float]:

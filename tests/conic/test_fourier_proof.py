@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from lipcert.conic import fourier
-from lipcert.conic.batched import Member
-from lipcert.conic.blockwise import cholesky
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
-from lipcert.conic.fourier_proof import are_proven, proven_families, scaled, scales
+from lipcert.conic.fourier_proof import are_proven, proven_families
 from lipcert.conic.torus_solver import solve_families
 from lipcert.errors import SolverError
 
@@ -86,41 +84,6 @@ def test_errors_too_large_are_said_so() -> None:
         proven_families([block], found.y, [found.inside])
 
 
-def test_rounding_is_bounded_by_the_distance() -> None:
-    """Against the same matrices formed from entries with exact products."""
-    block = family(3)
-    y = start() * (1.0 + 1e-3 * torch.arange(5))
-    scale = scales(block, y)
-    floor = block.distance_to_true(y, scale)
-    assert 0.0 < floor < 1e-11
-    computed = scaled(block, block.matrices(y), scale)
-    exact = scaled(block, _in_extended(block, y), scale)
-    worst = max(float((computed[p] - exact[p]).abs().max()) for p in computed)
-    assert worst <= floor
-
-
-def _in_extended(block: FourierBlock, y: torch.Tensor) -> dict[tuple[int, int], torch.Tensor]:
-    """``P(y)`` with products summed in extended precision."""
-    wide = y.numpy().astype("longdouble")
-    found = {}
-    found[0, 0] = torch.diag(y[block.head_index]).to(torch.complex128).expand(6, -1, -1).clone()
-    for row in block.rows:
-        t = wide[row.index.numpy()]
-        assert row.group is not None
-        found[row.group, row.group] = (
-            torch.diag(y[row.index]).to(torch.complex128).expand(6, -1, -1).clone()
-        )
-        for g, reading in row.reads.items():
-            matrix = reading.matrix.numpy().astype("clongdouble")
-            cross = -(row.centre.numpy().astype("longdouble") * t)[:, None] * matrix
-            found[row.group, g] = torch.from_numpy(cross.astype("complex128"))
-    for g, reading in block.output.items():
-        C = reading.matrix.numpy().astype("clongdouble")
-        gram = (C.conj().transpose(0, 2, 1) @ C).astype("complex128")
-        found[g, g] = found[g, g] - torch.from_numpy(gram)
-    return found
-
-
 def test_stopped_at_once_the_start_is_the_answer() -> None:
     found = solve_families([family(0)], start(), deadline=time.monotonic() - 1.0)
     assert found.ending == "stopped"
@@ -167,50 +130,3 @@ def test_what_is_not_known_mixes_frequencies_of_different_chunks(
         monkeypatch.setattr(fourier, "CHUNK_ELEMENTS", elements)
         assert not are_proven([block], y)
         assert are_proven([block], y + torch.tensor([8.0 * epsilon, 0.0], dtype=torch.float64))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_values_of_the_constraints(seed: int) -> None:
-    """Against the coefficients multiplied out; Y need not be Hermitian."""
-    member, Y = drawn(seed)
-    direct = [(M @ Y).diagonal(dim1=-2, dim2=-1).real.sum() for M in coefficients(member.block)]
-    values = member.values(Y, len(start()))
-    assert torch.allclose(values, torch.stack(direct), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_schur_complement_is_that_of_the_coefficients(seed: int) -> None:
-    member, _ = drawn(seed)
-    member.prepare()
-    M = coefficients(member.block)
-    direct = torch.tensor(
-        [
-            [float((a @ member.Z @ b @ member.X).diagonal(dim1=-2, dim2=-1).real.sum()) for b in M]
-            for a in M
-        ],
-        dtype=torch.float64,
-    )
-    assert torch.allclose(member.schur(len(M)), direct, rtol=1e-10, atol=0.0)
-
-
-def drawn(seed: int) -> tuple[Member, torch.Tensor]:
-    """A member with ``X = Y Yᴴ`` at the start, and the random Y."""
-    block = family(seed)
-    generator = torch.Generator().manual_seed(seed)
-    shape = block.frequencies, block.side, block.side
-    Y = torch.randn(*shape, dtype=torch.complex128, generator=generator)
-    return Member(block, Y @ Y.mH, cholesky(block.matrices(start()), block.sizes)), Y
-
-
-def coefficients(block: FourierBlock) -> list[torch.Tensor]:
-    """``M_k`` of all multipliers, multiplied out: ``(B, D, D)`` each."""
-    found = []
-    for k in range(len(start())):
-        unit = torch.zeros_like(start())
-        unit[k] = 1.0
-        M = torch.zeros(block.frequencies, block.side, block.side, dtype=torch.complex128)
-        for (g, h), part in block.linear_part(unit).items():
-            M[:, block.coordinates[g], block.coordinates[h]] = part
-            M[:, block.coordinates[h], block.coordinates[g]] = part.mH
-        found.append(M)
-    return found

@@ -11,6 +11,7 @@ from torch import Tensor
 from lipcert.bounds.torus.part import TorusPart
 from lipcert.bounds.torus.readings import product
 from lipcert.bounds.torus.slopes import centre_and_square
+from lipcert.conic.cost import FamilySize, RowSize
 from lipcert.conic.fourier import FourierBlock, Reading, Row
 from lipcert.nonlinear.base import Slopes
 from lipcert.operators import (
@@ -130,9 +131,34 @@ def _is_elementwise(stage: Stage) -> bool:
     return all(bool(torch.isfinite(end).all()) for end in ends)
 
 
-def dense_side(form: SignalForm) -> int:
-    """Side of the block of a form."""
-    return sum(form.size(signal) for signal in range(len(form.stages) + 1))
+def dense_size(form: SignalForm) -> FamilySize:
+    """What the cost of the block of a form depends on."""
+    rows = [
+        RowSize(form.size(number), number, tuple(sorted(stage.terms)))
+        for number, stage in enumerate(form.stages, start=1)
+    ]
+    reading = [_centres_and_squares(stage) for stage in form.stages if 0 in stage.terms]
+    return FamilySize(
+        tuple(form.size(signal) for signal in range(len(form.stages) + 1)),
+        rows,
+        tuple(sorted(form.output_terms)),
+        entry_is_diagonal=0 not in form.output_terms
+        and all(bool((centre.square() == square).all()) for centre, square in reading),
+        is_complex=False,
+        frequencies=1,
+        taking_part=1,
+    )
+
+
+def _centres_and_squares(stage: Stage) -> tuple[Tensor, Tensor]:
+    """Centres and squared half-widths of the slopes, for each neuron."""
+    slopes = stage.nonlinearity.slopes
+    assert slopes is not None
+    ends = [
+        torch.as_tensor(end, dtype=torch.float64).expand(stage.input_shapes[0]).reshape(-1)
+        for end in (slopes.alpha, slopes.beta)
+    ]
+    return centre_and_square(Slopes(*ends))
 
 
 def dense_block(
@@ -141,13 +167,7 @@ def dense_block(
     """One real block for a form of elementwise stages; a multiplier for each neuron."""
     rows = []
     for number, (stage, index) in enumerate(zip(form.stages, own, strict=True), start=1):
-        slopes = stage.nonlinearity.slopes
-        assert slopes is not None
-        ends = [
-            torch.as_tensor(end, dtype=torch.float64).expand(stage.input_shapes[0]).reshape(-1)
-            for end in (slopes.alpha, slopes.beta)
-        ]
-        centre, below = (value.to(device) for value in centre_and_square(Slopes(*ends)))
+        centre, below = (value.to(device) for value in _centres_and_squares(stage))
         rows.append(Row(number, _explicit(stage.terms, device), centre, below, index))
     sizes = tuple(form.size(signal) for signal in range(len(form.stages) + 1))
     return FourierBlock(sizes, heads, tuple(rows), _explicit(form.output_terms, device))

@@ -51,6 +51,13 @@ class Images:
     shapes: dict[int, Shape]
     before: dict[int, int]
 
+    def signals_read(self, number: int) -> tuple[int, ...]:
+        """The signals that an image reads, through images that are linear in them."""
+        found: set[int] = set()
+        for source in self.reads[number]:
+            found |= {source} if source >= 0 else set(self.signals_read(source))
+        return tuple(sorted(found))
+
 
 @dataclass(frozen=True, eq=False)
 class _Place:

@@ -24,10 +24,16 @@ from lipcert.bounds.torus.maps import ImageMap
 from lipcert.bounds.torus.readings import Readings
 from lipcert.bounds.torus.slopes import channel_slopes, widened
 from lipcert.bounds.torus.windows import Windowed, taps
+from lipcert.conic.cost import FamilySize, RowSize
 from lipcert.conic.fourier import FourierBlock, Row
 from lipcert.nonlinear.activations import Activation
 from lipcert.operators import Shape
 from lipcert.signals import SignalForm
+
+TAKING_PART = 12
+"""Frequencies of a part that have a primal matrix, about, and one more for each ..."""
+BINDING = 8
+"""... of so many multipliers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,18 +71,6 @@ class TorusPart:
         """Coordinates of a signal: channels times phases."""
         return self.images.shapes[signal][1] * self.geometry.count(signal)
 
-    @property
-    def side(self) -> int:
-        """Side of each block."""
-        return sum(self.size(signal) for signal in range(self.last))
-
-    @property
-    def rows(self) -> int:
-        """Rows that multipliers belong to: two for each neuron, one for each input of a window."""
-        taps_of = {k: own.windowed.most for k, own in self.selections.items()}
-        stages = (self.size(k) * (1 + taps_of.get(k, 1)) for k in range(1, self.last))
-        return self.size(0) + sum(stages)
-
     def labels(self, signal: int, common: Shape) -> Tensor:
         """Which (channel, phase modulo ``common``) each coordinate of a signal belongs to."""
         phases = self.geometry.phases[signal]
@@ -113,6 +107,40 @@ def torus_part(form: SignalForm) -> TorusPart | None:
         stages.append(widened(stage) if masked and number not in selections else stage)
     form = replace(images.form, stages=tuple(stages))
     return TorusPart(form, images, selections, geometry)
+
+
+def family_size(part: TorusPart) -> FamilySize:
+    """What the cost of the blocks depends on."""
+    sizes = tuple(part.size(signal) for signal in range(part.last))
+    rows = []
+    for number in range(1, part.last):
+        rows.append(RowSize(sizes[number], number, part.images.signals_read(number)))
+        if number in part.selections:
+            taps_of = part.selections[number].windowed.most * sizes[number]
+            before = part.images.before[number]
+            reads = (before,) if before >= 0 else part.images.signals_read(before)
+            rows.append(RowSize(taps_of, None, reads))
+    output = part.images.signals_read(part.last)
+    frequencies = part.geometry.frequencies
+    return FamilySize(
+        sizes,
+        rows,
+        output,
+        entry_is_diagonal=0 not in output and _only_couples(part),
+        is_complex=True,
+        frequencies=frequencies,
+        taking_part=min(frequencies, TAKING_PART + sum(sizes[1:]) // BINDING),
+    )
+
+
+def _only_couples(part: TorusPart) -> bool:
+    """Whether no stage that reads the entry has a square of what it reads."""
+    for number, stage in enumerate(part.form.stages, start=1):
+        if 0 in part.images.signals_read(number):
+            slopes = None if number in part.selections else channel_slopes(stage)
+            if slopes is None or not bool((slopes[0].square() == slopes[1]).all()):
+                return False
+    return True
 
 
 def torus_block(

@@ -18,7 +18,7 @@ from lipcert.conic.fourier import FourierBlock, Reading, Row
 from lipcert.signals import SignalForm
 from lipcert.spectral.explicit import explicit_matrix
 
-MOST_ENTRY = (1100, 700, 400)
+MOST_ENTRY = (1 << 15, 1100, 400)
 """Coordinates of a head's entry from which channels share couplings: the first that is affordable.
 """
 

@@ -5,25 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.torus.chain import Chain
-from lipcert.bounds.torus.head import behind_channel_sums, dense_side, is_dense
-from lipcert.bounds.torus.part import TorusPart, torus_part
+from lipcert.bounds.torus.head import behind_channel_sums, dense_size, is_dense
+from lipcert.bounds.torus.part import TorusPart, family_size, torus_part
 from lipcert.bounds.torus.reduction import MOST_ENTRY, entry_groups, reading_rows
 from lipcert.bounds.torus.signals import between, signal_cuts
 from lipcert.signals import SignalForm
 
 ITERATIONS = 30
 """Of the solver, about."""
-MATRIX_PRODUCTS = 12.0
-"""Products of full matrices that an iteration amounts to."""
-TAKING_PART = 12
-"""Frequencies of a part that have a primal matrix, about."""
-CHECKS = 12
-"""Frequencies that are looked at for the cost of one with a primal matrix."""
-RATE = 3e10
+RATE = 2e10
 """Operations per second that even a busy processor reaches in them."""
 LONGEST = 240.0
 """Seconds planned for where no deadline is set."""
@@ -126,10 +120,7 @@ def _edges_and_pieces(
         stretch = between(form, start, ended)
         part = None if _is_one_number(stretch, ended) else torus_part(stretch)
         if part is not None:
-            every = part.geometry.frequencies
-            blocks = min(every, TAKING_PART + every // CHECKS)
-            side = (part.side * (part.side / 2.0 + part.rows / 4.0) ** 2) ** (1.0 / 3.0)
-            work = _work(side, blocks, complex_factor=4.0)
+            work = ITERATIONS * family_size(part).work
             found.append(_Piece(first, stop, PART_LOSS, work, part))
         elif stop == last:
             found += _heads(stretch, first, stop)
@@ -144,11 +135,12 @@ def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
         return []
     found = []
     for place, most in enumerate(MOST_ENTRY):
-        side, groups = dense_side(form), entry_groups(form, most)
+        size = dense_size(form)
+        groups = entry_groups(form, most)
         if groups is not None:
-            side += reading_rows(form) * groups - form.size(0)
+            size = replace(size, sizes=(reading_rows(form) * groups, *size.sizes[1:]))
         loss = PART_LOSS + SMALLER_ENTRY_LOSS * place
-        found.append(_Piece(first, stop, loss, _work(side, 1, complex_factor=1.0), most=most))
+        found.append(_Piece(first, stop, loss, ITERATIONS * size.work, most=most))
     return found
 
 
@@ -197,11 +189,6 @@ def _joined(form: SignalForm, edges: list[int | None], plan: _Plan) -> list[Segm
 def _is_one_number(form: SignalForm, ended: int | None) -> bool:
     """An output of one position per channel is a dense map of the last image."""
     return ended is None and math.prod(form.output_shape[2:]) == 1
-
-
-def _work(side: float, blocks: int, *, complex_factor: float) -> float:
-    """Operations of a solution."""
-    return ITERATIONS * MATRIX_PRODUCTS * 2.0 * complex_factor * blocks * side**3
 
 
 def _budget(context: BoundContext) -> float:
