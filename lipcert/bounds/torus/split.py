@@ -70,6 +70,11 @@ class _Piece:
     part: TorusPart | None = None
     most: int | None = None
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is part of a chain."""
+        return self.part is not None or self.most is not None
+
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
@@ -96,12 +101,7 @@ def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
     that the time left allows, the one with the fewest couplings and the fewest stages outside.
     """
     edges, pieces = context.once(_edges_and_pieces, form)
-    budget = _budget(context)
-    chosen = _cheapest(pieces, len(edges), 0.0)
-    for exponent in range(-12, 40):
-        if chosen.work <= budget:
-            break
-        chosen = _cheapest(pieces, len(edges), 2.0**exponent / budget)
+    chosen = _least_loss(pieces, len(edges), _budget(context))
     return _joined(form, edges, chosen)
 
 
@@ -111,7 +111,6 @@ def _edges_and_pieces(
     """Where a form can be cut, and all that lies between two cuts; plans choose among them."""
     edges: list[int | None] = [*signal_cuts(form), None]
     found: list[_Piece] = []
-    last = len(edges) - 1
     for first, stop in itertools.combinations(range(len(edges)), 2):
         start, ended = edges[first], edges[stop]
         assert start is not None
@@ -122,7 +121,7 @@ def _edges_and_pieces(
         if part is not None:
             work = ITERATIONS * family_size(part).work
             found.append(_Piece(first, stop, PART_LOSS, work, part))
-        elif stop == last:
+        else:
             found += _heads(stretch, first, stop)
     return edges, found
 
@@ -144,46 +143,47 @@ def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
     return found
 
 
-def _cheapest(pieces: list[_Piece], edges: int, price: float) -> _Plan:
-    """The plan of least loss plus price times work, by dynamic programming."""
-    best: list[dict[bool, _Plan]] = [{False: _Plan()}] + [{} for _ in range(edges - 1)]
+def _least_loss(pieces: list[_Piece], edges: int, budget: float) -> _Plan:
+    """The plan of least loss within a budget of work, of several such the one of least work.
+
+    By dynamic programming over the edges: of plans that lose the same, the one of least work.
+    """
+    best: list[dict[tuple[bool, float], _Plan]] = [{} for _ in range(edges)]
+    best[0][False, 0.0] = _Plan()
     for piece in sorted(pieces, key=lambda piece: (piece.start, piece.stop)):
-        for plan in list(best[piece.start].values()):
-            if piece.most is not None and not plan.ends_in_part:
-                continue
+        for plan in best[piece.start].values():
             longer, known = plan.with_piece(piece), best[piece.stop]
-            kind = longer.ends_in_part
-            if kind not in known or _cost(longer, price) < _cost(known[kind], price):
-                known[kind] = longer
-    return min(best[-1].values(), key=lambda plan: _cost(plan, price))
-
-
-def _cost(plan: _Plan, price: float) -> float:
-    return plan.loss + price * plan.work
+            if longer.work > budget or (piece.most is not None and not plan.ends_in_part):
+                continue
+            key = longer.ends_in_part, round(longer.loss, 6)
+            if key not in known or longer.work < known[key].work:
+                known[key] = longer
+    return min(best[-1].values(), key=lambda plan: (plan.loss, plan.work))
 
 
 def _joined(form: SignalForm, edges: list[int | None], plan: _Plan) -> list[Segment]:
     """The segments of a plan: parts in a row, and the head behind them, as one chain."""
-    found: list[Segment] = []
+    groups: list[list[_Piece]] = []
+    for piece in plan.pieces:
+        before = groups[-1][-1] if groups else None
+        if before is not None and before.part is not None and piece.is_joined:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    return [_segment(form, edges, group) for group in groups]
 
-    def is_joined(piece: _Piece) -> bool:
-        return piece.part is not None or piece.most is not None
 
-    for joined, group in itertools.groupby(plan.pieces, key=is_joined):
-        own = list(group)
-        start, stop = edges[own[0].start], edges[own[-1].stop]
-        assert start is not None
-        if not joined:
-            found.append(Segment(start, stop, None))
-            continue
-        parts = [piece.part for piece in own if piece.part is not None]
-        chain = Chain(parts)
-        if own[-1].most is not None:
-            behind = edges[own[-1].start]
-            assert behind is not None
-            chain = Chain(parts, between(form, behind, None), own[-1].most)
-        found.append(Segment(start, stop, chain, sum(piece.work for piece in own)))
-    return found
+def _segment(form: SignalForm, edges: list[int | None], own: list[_Piece]) -> Segment:
+    start, stop = edges[own[0].start], edges[own[-1].stop]
+    assert start is not None
+    if not own[0].is_joined:
+        return Segment(start, stop, None)
+    chain = Chain([piece.part for piece in own if piece.part is not None])
+    if own[-1].most is not None:
+        behind = edges[own[-1].start]
+        assert behind is not None
+        chain = Chain(chain.parts, between(form, behind, stop), own[-1].most)
+    return Segment(start, stop, chain, sum(piece.work for piece in own))
 
 
 def _is_one_number(form: SignalForm, ended: int | None) -> bool:
