@@ -27,6 +27,8 @@ MOST_AT_ONCE = 4
 """Frequencies of a family that join at once."""
 MOST_MASS = 0.03
 """Part of ``Σ_k y_k tr(M_k X)`` that a frequency may have when it joins: the sum of all is y_0."""
+RETREAT = 0.8
+"""Part of a step that frequencies outside the working set allow and that is taken."""
 HALFWAY = 0.3
 """Relative gap down to which an iterate is kept as one well inside."""
 SHORTEST_STEP = 1e-6
@@ -235,15 +237,18 @@ class _Run:
     def _move_dual(self, dy: Tensor, step: float) -> float:
         """As far as all frequencies allow; those outside that shorten the step join.
 
-        The step is feasible at 0, so what forbids a shorter one also forbids the longer.
+        The step is feasible at 0, so what forbids a shorter one also forbids the longer.  Where one
+        is shortened it ends short of what allows it: what joins must not be nearly singular.
         """
-        levels: list[list[Tensor]] = []
+        before, levels = self.y, list[list[Tensor]]()
         while step > SHORTEST_STEP:
-            y = self.y + step * dy
+            y = before + step * dy
             if bool((y > 0.0).all()):
                 forbid = self._violated(y, levels[-1] if levels else None)
-                if not any(len(part) for part in forbid) and self._factored_at(y):
-                    break
+                if not any(len(part) for part in forbid):
+                    step *= RETREAT if levels else 1.0
+                    if self._factored_at(before + step * dy):
+                        break
                 levels.append(forbid)
             step *= 0.8
         else:
