@@ -118,8 +118,7 @@ def _taken_apart(form: SignalForm, live: SignalForm, context: BoundContext) -> C
     """
     blocks = context.once(blocks_of, form)
     quick = any(block.is_symmetric for block in blocks)
-    with context.until(next_share(context, 2 if quick else 1)) as share:
-        found = [_on_the_torus(form, live, share)]
+    found = [_on_the_torus(form, live, context, parts=2 if quick else 1)]
     if quick or (blocks and not context.expired):
         found.append(_by_blocks(form, blocks, context))
     smaller = [constants for constants in found if constants is not None]
@@ -158,14 +157,18 @@ def _one_block(form: SignalForm, context: BoundContext) -> Constants:
         return context.once(averaged_bound, form)
 
 
-def _on_the_torus(form: SignalForm, live: SignalForm, context: BoundContext) -> Constants | None:
+def _on_the_torus(
+    form: SignalForm, live: SignalForm, context: BoundContext, *, parts: int
+) -> Constants | None:
     """The bound with convolutional parts on the torus, where that is below the averaged one.
 
-    The averaged bound comes first: what it is worth must not depend on the time left over.
+    It takes one of several equal parts of the time.  The averaged bound comes first: what it is
+    worth must not depend on the time left over.
     """
     plain = context.once(averaged_bound, form)
     try:
-        found = torus_lipsdp(live, context, lipsdp_neuron_bound)
+        with context.until(next_share(context, parts)) as share:
+            found = torus_lipsdp(live, share, lipsdp_neuron_bound)
     except SolverError as error:
         logger.info("%s", error)
         return None
@@ -175,7 +178,7 @@ def _on_the_torus(form: SignalForm, live: SignalForm, context: BoundContext) -> 
     def pairwise() -> np.ndarray:
         table: np.ndarray = np.minimum(plain.pairwise(), mul_up(found.value, sqrt_up(2.0)))
         np.fill_diagonal(table, 0.0)
-        return table if found.pairs is None else np.minimum(table, found.pairs)
+        return table if found.pairs is None else np.minimum(table, found.pairs(context))
 
     return Constants(found.value, plain.signals, pairwise, found.details)
 

@@ -61,11 +61,13 @@ class ChainProblem:
 
     Parameters
     ----------
+    coupling : the multiplier of each element that the head's stages read, None without such.
     seconds : that a look at all blocks took.
     """
 
     families: list[FourierBlock]
     start: Tensor
+    coupling: Tensor | None = None
     seconds: float = 0.0
 
 
@@ -80,7 +82,8 @@ def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
         began = time.monotonic()
         for family in builder.families:
             holding(family, start)
-        return ChainProblem(builder.families, start, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return ChainProblem(builder.families, start, builder.coupling, seconds)
     raise SolverError(
         "lipsdp",
         "finds no strictly feasible multipliers to start from: the weights span too many orders",
@@ -97,6 +100,7 @@ class _Builder:
         self.used = 1
         self.families: list[FourierBlock] = []
         self.entry: GroupedEntry | None = None
+        self.coupling: Tensor | None = None
         self._make()
 
     def _take(self, count: int) -> Tensor:
@@ -135,14 +139,16 @@ class _Builder:
         else:
             assert later is not None
             labels = later.labels(0, common)
-        grouped = self.entry
+        grouped, labels = self.entry, labels.to(self.device)
         if grouped is None:
             coupling = self._take(shape[1] * math.prod(common))
-            exits, entering = coupling[leaving], coupling[labels.to(self.device)]
+            exits, entering = coupling[leaving], coupling[labels]
+            self.coupling = entering if later is None else None
         else:
             coupling = self._take(grouped.groups)
             exits = coupling[grouped.group_of[leaving]]
             entering = coupling.repeat_interleave(grouped.size // grouped.groups)
+            self.coupling = coupling[grouped.group_of[labels]]
         self.families.append(torus_block(part, heads, own, exits, self.device))
         return entering
 
@@ -169,4 +175,5 @@ class _Builder:
         zero = torch.zeros(len(coupling), dtype=torch.float64, device=device)
         exit_row = Row(None, {last: Reading(sums.matrix, sums.error)}, zero, zero + 1.0, coupling)
         self.families.append(FourierBlock(bare.sizes, heads, (*rows, exit_row), {}))
+        self.coupling = coupling
         self._head(head, coupling)

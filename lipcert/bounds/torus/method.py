@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
-from lipcert.bounds.result import Constants
 from lipcert.bounds.torus.chain import Chain, chain_problem
 from lipcert.bounds.torus.fusing import fused, unfused
 from lipcert.bounds.torus.head import without_rearranged_input
+from lipcert.bounds.torus.pairs import Pairs, Tail, behind, pairs_of
 from lipcert.bounds.torus.signals import between
 from lipcert.bounds.torus.split import Segment, segments_of
-from lipcert.conic.fourier_proof import pair_factors, proven_families
+from lipcert.conic.fourier_proof import proven_families
 from lipcert.conic.torus_solver import Report, TorusOutcome, solve_families
 from lipcert.errors import SolverError
 from lipcert.rounding import mul_up, sqrt_up
@@ -28,16 +25,16 @@ TOLERANCE = 1e-6
 PASSES_OF_PROOF = 8.0
 """What the proof takes, in units of one look at all blocks, if the first try fails."""
 
-Tail = Callable[[SignalForm, BoundContext], Constants]
-"""The method for what follows the convolutional parts."""
-
 
 @dataclass(frozen=True)
 class TorusBound:
-    """A proven constant, factors ``f_ij`` of those of pairs or None, and how it came about."""
+    """A proven constant, those of pairs where more than √2 times as much is known of them, and how.
+
+    Pairs are found when they are asked for.
+    """
 
     value: float
-    pairs: np.ndarray | None
+    pairs: Pairs | None
     details: str
 
 
@@ -82,11 +79,11 @@ def _along(
     for place, segment in enumerate(segments):
         if segment.chain is not None:
             with context.until(_end_of_share(context, segments[place:])) as own:
-                found = _solved(segment.chain, own)
+                found = _solved(segment.chain, own, tail)
         else:
             found = _other(form, segment, context, tail)
-        if segment.stop is None and found.pairs is not None:
-            pairs = found.pairs * (value * (1.0 + 1e-14))
+        if segment.stop is None:
+            pairs = behind(value, found.pairs)
         value = mul_up(value, found.value)
         told.append(found.details)
     return TorusBound(value, pairs, "; times ".join(told))
@@ -115,10 +112,11 @@ def _other(form: SignalForm, segment: Segment, context: BoundContext, tail: Tail
     names = [stage.node.name for stage in own.stages]
     text = f"{names[0]} to {names[-1]}" if names else "the output"
     told = f"{constants.value:.6g} of {text}"
-    return TorusBound(constants.value, constants.pairwise() if last else None, told)
+    pairs: Pairs | None = (lambda context: constants.pairwise()) if last else None
+    return TorusBound(constants.value, pairs, told)
 
 
-def _solved(chain: Chain, context: BoundContext) -> TorusBound:
+def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     context.progress("frequencies of the convolutional parts", 0.0)
     problem = chain_problem(chain, context)
     outcome = solve_families(
@@ -134,12 +132,7 @@ def _solved(chain: Chain, context: BoundContext) -> TorusBound:
     y, share = proven_families(problem.families, outcome.y, inside)
     value = sqrt_up(float(y[0]))
     # an image's coordinates are phases, on a torus that may be larger: not the model's outputs
-    factors = None if chain.head is None else pair_factors(problem.families[-1], y)
-    pairs = None
-    if factors is not None:
-        pairs = np.sqrt(factors) * (1.0 + 1e-15) * value * (1.0 + 1e-15)
-        pairs = np.nextafter(pairs, math.inf)
-        np.fill_diagonal(pairs, 0.0)
+    pairs = None if chain.head is None else pairs_of(chain.head, problem, y, value, tail)
     return TorusBound(value, pairs, _account(chain, outcome, value, share))
 
 

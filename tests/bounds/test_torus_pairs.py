@@ -1,0 +1,178 @@
+"""Differences of two outputs of a dense head, whose multipliers are found again for each."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from generators.images import Images
+from generators.soundness import differences, is_above_dual, sampled_slopes
+
+from lipcert.bounds import BoundContext
+from lipcert.bounds.lipsdp import lipsdp_neuron_bound
+from lipcert.bounds.plan import plan
+from lipcert.bounds.result import Constants
+from lipcert.bounds.torus import split, torus_lipsdp
+from lipcert.bounds.torus.pairs import behind_coupling
+from lipcert.errors import SolverError
+from lipcert.graph import Affine, Graph
+from lipcert.operators import Adjoint, Dense, Indexing, Reshape, compose
+from lipcert.signals import SignalForm, fold
+from lipcert.spectral import NormSettings
+
+KINDS = ("each element", "shared", "sums")
+
+
+def with_head(seed: int, kind: str) -> Graph:
+    """Two convolutions, then seven neurons and four outputs behind the image or its sums."""
+    images = Images(seed)
+    value = images.activated(images.convolution("x", out=4))
+    value = images.activated(images.convolution(value, out=4))
+    shape = images.d.shapes[value]
+    if kind == "sums":
+        spread = torch.arange(4)[:, None].expand(4, math.prod(shape[2:])).reshape(shape)
+        read, count = Adjoint(Indexing(spread.contiguous(), (1, 4))), 4
+    else:
+        read, count = Reshape(shape, (1, math.prod(shape))), math.prod(shape)
+    weight = torch.from_numpy(images.rng.standard_normal((7, count)))
+    value = images.d.relu(images.d.add(Affine(compose(Dense(weight, (1,)), read)), value))
+    last = torch.from_numpy(images.rng.standard_normal((4, 7)))
+    return images.d.graph(images.d.add(Affine(Dense(last, (1,))), value))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_smaller_than_from_one_solution_and_never_below_the_dense_inequality(
+    seed: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = with_head(seed, kind)
+    form = fold(graph)
+    assert not any(stretch.boxed for stretch in plan(form, BoundContext()))
+    explicit = lipsdp_neuron_bound(form, BoundContext()).pairwise()
+    if kind == "shared":
+        monkeypatch.setattr(split, "MOST_ENTRY", (14,))
+    found = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
+    assert found is not None
+    assert found.pairs is not None
+    late = BoundContext(settings=NormSettings(deadline=time.monotonic()))
+    table, quick = found.pairs(BoundContext()), found.pairs(late)
+    assert (table >= explicit * (1.0 - 1e-3)).all()
+    assert (table <= quick).all()
+    others = ~np.eye(4, dtype=bool)
+    assert np.mean(table[others] / quick[others]) < 0.99
+    assert (table == table.T).all()
+    assert (table.diagonal() == 0.0).all()
+    for slope in sampled_slopes(graph, np.random.default_rng(seed)):
+        for i, j, row in differences(slope.matrix):
+            assert is_above_dual(float(table[i, j]), row, slope.error, "l2")
+
+
+def test_constants_of_earlier_segments_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two images that are solved apart, and a head behind the second."""
+    graph = with_head(0, "each element")
+    form = fold(graph)
+    whole = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
+    monkeypatch.setattr(split, "_least_loss", _two_segments)
+    apart = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
+    assert whole is not None
+    assert apart is not None
+    assert "; times " in apart.details
+    assert whole.pairs is not None
+    assert apart.pairs is not None
+    table = apart.pairs(BoundContext())
+    assert (table >= whole.pairs(BoundContext()) * (1.0 - 1e-3)).all()
+    for slope in sampled_slopes(graph, np.random.default_rng(1)):
+        for i, j, row in differences(slope.matrix):
+            assert is_above_dual(float(table[i, j]), row, slope.error, "l2")
+
+
+def _two_segments(pieces: list[split._Piece], edges: int, budget: float) -> split._Plan:
+    """The first convolution by its own constant; then the second and the head as a chain."""
+    first = next(p for p in pieces if (p.start, p.stop) == (0, 1) and not p.is_joined)
+    second = next(p for p in pieces if (p.start, p.stop) == (1, 2) and p.part is not None)
+    head = next(p for p in pieces if (p.start, p.stop) == (2, edges - 1) and p.most is not None)
+    return split._Plan().with_piece(first).with_piece(second).with_piece(head)
+
+
+def test_what_one_solution_gives_stays_where_the_head_alone_is_not_solved() -> None:
+    form = fold(with_head(1, "each element"))
+
+    def refused(form: SignalForm, context: BoundContext) -> Constants:
+        raise SolverError("lipsdp", "no start", "use another method")
+
+    found = torus_lipsdp(form, BoundContext(), refused)
+    assert found is not None
+    assert found.pairs is not None
+    late = BoundContext(settings=NormSettings(deadline=time.monotonic()))
+    assert (found.pairs(BoundContext()) == found.pairs(late)).all()
+
+
+def test_pairs_are_found_with_the_whole_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with what the convolutional parts may take of it."""
+    graph = with_head(2, "each element")
+    seen = []
+
+    def tail(form: SignalForm, context: BoundContext) -> Constants:
+        seen.append(context.settings.deadline)
+        return lipsdp_neuron_bound(form, context)
+
+    deadline = time.monotonic() + 1e6
+    context = BoundContext(settings=NormSettings(deadline=deadline))
+    with context.until(deadline - 5e5) as share:
+        found = torus_lipsdp(fold(graph), share, tail)
+    assert found is not None
+    assert found.pairs is not None
+    assert seen == []
+    found.pairs(context)
+    assert seen == [deadline]
+
+
+def test_a_head_reads_lengths_of_the_coupling() -> None:
+    form = fold(with_head(0, "each element"))
+    segments = split.segments_of(form, BoundContext())
+    chain = segments[-1].chain
+    assert chain is not None
+    assert chain.head is not None
+    rng = np.random.default_rng(0)
+    coupling = torch.from_numpy(rng.uniform(1e-3, 1e3, chain.head.input_shape))
+    z = torch.from_numpy(rng.standard_normal(chain.head.input_shape))
+    scaled = behind_coupling(chain.head, coupling.reshape(-1))
+    own, plain = scaled.stages[0].terms[0], chain.head.stages[0].terms[0]
+    exact = plain.apply(z)
+    torch.testing.assert_close(own.apply(z * coupling.sqrt()), exact, rtol=1e-12, atol=1e-12)
+    lengths = own.apply(z).square().sum() / plain.apply(z / coupling.sqrt()).square().sum()
+    assert lengths >= 1.0  # rounded up
+
+
+def test_dense_stretches_keep_pairs_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the head is not part of a chain, its own method finds them, when they are asked for."""
+    graph = with_head(1, "each element")
+    asked = []
+
+    def tail(form: SignalForm, context: BoundContext) -> Constants:
+        found = lipsdp_neuron_bound(form, context)
+
+        def pairwise() -> np.ndarray:
+            asked.append(form)
+            return found.pairwise()
+
+        return Constants(found.value, found.signals, pairwise, found.details)
+
+    def no_head(pieces: list[split._Piece], edges: int, budget: float) -> split._Plan:
+        first = next(p for p in pieces if (p.start, p.stop) == (0, 2) and p.part is not None)
+        rest = next(p for p in pieces if (p.start, p.stop) == (2, edges - 1) and not p.is_joined)
+        return split._Plan().with_piece(first).with_piece(rest)
+
+    monkeypatch.setattr(split, "_least_loss", no_head)
+    found = torus_lipsdp(fold(graph), BoundContext(), tail)
+    assert found is not None
+    assert found.pairs is not None
+    assert asked == []
+    table = found.pairs(BoundContext())
+    assert len(asked) == 1
+    for slope in sampled_slopes(graph, np.random.default_rng(1)):
+        for i, j, row in differences(slope.matrix):
+            assert is_above_dual(float(table[i, j]), row, slope.error, "l2")
