@@ -235,8 +235,8 @@ def _longest(
 ) -> float:
     """``−1/λ_min`` over a batch of Hermitian maps, by Lanczos: an estimate, to be tried."""
     batch, side = shape
-    generator = torch.Generator().manual_seed(0)
-    v = torch.randn(1, side, 1, dtype=torch.float64, generator=generator)
+    generator = torch.Generator().manual_seed(0)  # on the CPU: the same start on every device
+    v = torch.randn(1, side, 1, dtype=torch.float64, generator=generator, device="cpu")
     v = v.to(like.device, like.dtype)
     v = (v / v.norm()).expand(batch, -1, -1)
     steps = min(most, side)

@@ -139,8 +139,8 @@ class _Run:
         """From ``X ∝ S⁻¹`` at a few frequencies of each; None where rounding forbids that."""
         held = []
         for family in families:
-            steps = torch.linspace(0, family.frequencies - 1, min(FIRST, family.frequencies))
-            held.append(steps.round().long().to(start.device))
+            count, last = min(FIRST, family.frequencies), family.frequencies - 1
+            held.append(torch.linspace(0, last, count, device=start.device).round().long())
         chosen = [family.select(own) for family, own in zip(families, held, strict=True)]
         inverses = [inverse_at(block, start) for block in chosen]
         traces = (block.entry_trace(Z, 0) for block, Z in zip(chosen, inverses, strict=True))
@@ -284,8 +284,8 @@ class _Run:
             for level in reversed(levels):
                 fresh = level[place][~torch.isin(level[place], torch.cat((held, joining)))]
                 if len(fresh) > room:
-                    steps = (torch.arange(room) + 0.5) * (len(fresh) / max(1, room))
-                    fresh = fresh[steps.long()]
+                    steps = torch.arange(room, device=fresh.device) + 0.5
+                    fresh = fresh[(steps * (len(fresh) / max(1, room))).long()]
                 joining = torch.cat((joining, fresh))
                 room -= len(fresh)
             if len(joining):

@@ -1,0 +1,54 @@
+"""The solver and its proof make nothing but on the device of the problem."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from generators.images import Images
+
+from lipcert.bounds import BoundContext
+from lipcert.bounds.torus.chain import ChainProblem, chain_problem
+from lipcert.bounds.torus.split import segments_of
+from lipcert.conic.fourier_proof import pair_factors, proven_families
+from lipcert.conic.torus_solver import FIRST, solve_families
+from lipcert.conic.torus_start import central_start
+from lipcert.graph import Affine
+from lipcert.operators import Dense, Reshape, compose
+from lipcert.signals import fold
+
+
+def problem(seed: int, *, pooled: bool) -> ChainProblem:
+    """Three convolutions, and a head of six neurons."""
+    images = Images(seed)
+    value = "x"
+    for _ in range(3):
+        value = images.d.relu(images.convolution(value, kernel=3, out=4))
+    if pooled:
+        value = images.pooled(value)
+    shape = images.d.shapes[value]
+    count = int(np.prod(shape))
+    weight = torch.from_numpy(images.rng.standard_normal((6, count)))
+    read = compose(Dense(weight, (1,)), Reshape(shape, (1, count)))
+    value = images.d.relu(images.d.add(Affine(read), value))
+    last = Dense(torch.from_numpy(images.rng.standard_normal((3, 6))), (1,))
+    form = fold(images.d.graph(images.d.add(Affine(last), value)))
+    (segment,) = segments_of(form, BoundContext())
+    assert segment.chain is not None
+    return chain_problem(segment.chain, BoundContext())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_made_on_the_default_device(seed: int) -> None:
+    """What a factory without a device makes has no values here, and using it fails."""
+    found = problem(seed, pooled=seed % 2 == 1)
+    with torch.device("meta"):
+        start = central_start(found.families, len(found.start))
+        outcome = solve_families(found.families, found.start)
+        y, _ = proven_families(found.families, outcome.y, [outcome.inside, found.start])
+        factors = pair_factors(found.families[-1], y)
+    assert outcome.looked > FIRST + 1  # frequencies joined
+    assert outcome.ending == "optimal"
+    assert start is not None
+    assert torch.equal(start, found.start)
+    assert factors is not None
