@@ -122,6 +122,17 @@ class FourierBlock:
             found[place] = found[place] - part if place in found else -part
         return found
 
+    def whole(self, blocks: Blocks) -> Tensor:
+        """Hermitian matrices ``(B, D, D)`` from their lower half."""
+        own, shape = self.coordinates, (self.frequencies, self.side, self.side)
+        found = torch.zeros(shape, dtype=self.dtype, device=self.head_index.device)
+        for (i, j), part in blocks.items():
+            block = torch.diag_embed(part).to(self.dtype) if part.dim() == 2 else part
+            found[:, own[i], own[j]] = block
+            if i != j:
+                found[:, own[j], own[i]] = block.mH
+        return found
+
     @cached_property
     def output_gram(self) -> Blocks:
         """``CᴴC`` by blocks, the lower half."""

@@ -61,13 +61,15 @@ class ChainProblem:
 
     Parameters
     ----------
-    coupling : the multiplier of each element that the head's stages read, None without such.
+    last : blocks of the last part, their last row what it ends in; None where no head follows.
+    neurons : the multipliers of the head's neurons.
     seconds : that a look at all blocks took.
     """
 
     families: list[FourierBlock]
     start: Tensor
-    coupling: Tensor | None = None
+    last: FourierBlock | None
+    neurons: Tensor
     seconds: float = 0.0
 
 
@@ -83,7 +85,7 @@ def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
         for family in builder.families:
             holding(family, start)
         seconds = time.monotonic() - began
-        return ChainProblem(builder.families, start, builder.coupling, seconds)
+        return ChainProblem(builder.families, start, builder.last, builder.neurons, seconds)
     raise SolverError(
         "lipsdp",
         "finds no strictly feasible multipliers to start from: the weights span too many orders",
@@ -100,7 +102,8 @@ class _Builder:
         self.used = 1
         self.families: list[FourierBlock] = []
         self.entry: GroupedEntry | None = None
-        self.coupling: Tensor | None = None
+        self.last: FourierBlock | None = None
+        self.neurons = torch.zeros(0, dtype=torch.int64, device=self.device)
         self._make()
 
     def _take(self, count: int) -> Tensor:
@@ -139,21 +142,21 @@ class _Builder:
         else:
             assert later is not None
             labels = later.labels(0, common)
-        grouped, labels = self.entry, labels.to(self.device)
+        grouped = self.entry
         if grouped is None:
             coupling = self._take(shape[1] * math.prod(common))
-            exits, entering = coupling[leaving], coupling[labels]
-            self.coupling = entering if later is None else None
+            exits, entering = coupling[leaving], coupling[labels.to(self.device)]
         else:
             coupling = self._take(grouped.groups)
             exits = coupling[grouped.group_of[leaving]]
             entering = coupling.repeat_interleave(grouped.size // grouped.groups)
-            self.coupling = coupling[grouped.group_of[labels]]
         self.families.append(torus_block(part, heads, own, exits, self.device))
+        self.last = self.families[-1]
         return entering
 
     def _head(self, head: SignalForm, heads: Tensor) -> None:
         own = [self._take(stage.input_size) for stage in head.stages]
+        self.neurons = torch.cat([self.neurons, *own])
         if self.entry is None:
             self.families.append(dense_block(head, heads, own, self.device))
         else:
@@ -164,6 +167,7 @@ class _Builder:
         """A part whose channels are summed: an output of its own, or a coupling at frequency 0."""
         device, last = self.device, part.last - 1
         bare = torus_block(part, heads, own, torch.zeros(0, dtype=torch.int64), device)
+        self.last = bare
         sums = channel_sums(part, last, device)
         rows = bare.rows[:-1]
         if not head.stages:
@@ -175,5 +179,4 @@ class _Builder:
         zero = torch.zeros(len(coupling), dtype=torch.float64, device=device)
         exit_row = Row(None, {last: Reading(sums.matrix, sums.error)}, zero, zero + 1.0, coupling)
         self.families.append(FourierBlock(bare.sizes, heads, (*rows, exit_row), {}))
-        self.coupling = coupling
         self._head(head, coupling)

@@ -137,7 +137,7 @@ def dense_size(form: SignalForm) -> FamilySize:
         RowSize(form.size(number), number, tuple(sorted(stage.terms)))
         for number, stage in enumerate(form.stages, start=1)
     ]
-    reading = [_centres_and_squares(stage) for stage in form.stages if 0 in stage.terms]
+    reading = [neuron_slopes(stage) for stage in form.stages if 0 in stage.terms]
     return FamilySize(
         tuple(form.size(signal) for signal in range(len(form.stages) + 1)),
         rows,
@@ -150,7 +150,7 @@ def dense_size(form: SignalForm) -> FamilySize:
     )
 
 
-def _centres_and_squares(stage: Stage) -> tuple[Tensor, Tensor]:
+def neuron_slopes(stage: Stage) -> tuple[Tensor, Tensor]:
     """Centres and squared half-widths of the slopes, for each neuron."""
     slopes = stage.nonlinearity.slopes
     assert slopes is not None
@@ -167,7 +167,7 @@ def dense_block(
     """One real block for a form of elementwise stages; a multiplier for each neuron."""
     rows = []
     for number, (stage, index) in enumerate(zip(form.stages, own, strict=True), start=1):
-        centre, below = (value.to(device) for value in _centres_and_squares(stage))
+        centre, below = (value.to(device) for value in neuron_slopes(stage))
         rows.append(Row(number, _explicit(stage.terms, device), centre, below, index))
     sizes = tuple(form.size(signal) for signal in range(len(form.stages) + 1))
     return FourierBlock(sizes, heads, tuple(rows), _explicit(form.output_terms, device))

@@ -11,7 +11,7 @@ from lipcert.bounds.context import BoundContext
 from lipcert.bounds.torus.chain import Chain, chain_problem
 from lipcert.bounds.torus.fusing import fused, unfused
 from lipcert.bounds.torus.head import without_rearranged_input
-from lipcert.bounds.torus.pairs import Pairs, Tail, behind, pairs_of
+from lipcert.bounds.torus.heads import Pairs, Tail, scaled_pairs, with_head
 from lipcert.bounds.torus.signals import between
 from lipcert.bounds.torus.split import Segment, segments_of
 from lipcert.conic.fourier_proof import proven_families
@@ -22,6 +22,10 @@ from lipcert.signals import SignalForm
 
 TOLERANCE = 1e-6
 """Relative gap of ρ at which a chain is done."""
+ROUGH = 1e-2
+"""The same where a head follows, which is then solved with the last part."""
+FIRST_SHARE = 0.5
+"""Part of the time that a chain may take before its head is."""
 PASSES_OF_PROOF = 8.0
 """What the proof takes, in units of one look at all blocks, if the first try fails."""
 
@@ -83,7 +87,7 @@ def _along(
         else:
             found = _other(form, segment, context, tail)
         if segment.stop is None:
-            pairs = behind(value, found.pairs)
+            pairs = scaled_pairs(value, found.pairs)
         value = mul_up(value, found.value)
         told.append(found.details)
     return TorusBound(value, pairs, "; times ".join(told))
@@ -119,11 +123,14 @@ def _other(form: SignalForm, segment: Segment, context: BoundContext, tail: Tail
 def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     context.progress("frequencies of the convolutional parts", 0.0)
     problem = chain_problem(chain, context)
+    now, deadline = time.monotonic(), context.settings.deadline
+    headed = chain.head is not None
+    left = max(deadline - now, 0.0) * (FIRST_SHARE if headed else 1.0)
     outcome = solve_families(
         problem.families,
         problem.start,
-        tolerance=TOLERANCE,
-        deadline=context.settings.deadline - PASSES_OF_PROOF * problem.seconds,
+        tolerance=ROUGH if headed else TOLERANCE,
+        deadline=now + left - PASSES_OF_PROOF * problem.seconds,
         report=_teller(context),
     )
     context.interrupted = context.interrupted or outcome.ending == "interrupted"
@@ -131,9 +138,11 @@ def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     inside = [outcome.inside, problem.start]
     y, share = proven_families(problem.families, outcome.y, inside)
     value = sqrt_up(float(y[0]))
-    # an image's coordinates are phases, on a torus that may be larger: not the model's outputs
-    pairs = None if chain.head is None else pairs_of(chain.head, problem, y, value, tail)
-    return TorusBound(value, pairs, _account(chain, outcome, value, share))
+    told = _account(chain, outcome, value, share)
+    found = with_head(chain, problem, [y, *inside], context, tail) if headed else None
+    if found is None or found.value >= value:
+        return TorusBound(value, None if found is None else found.pairs, told)
+    return TorusBound(found.value, found.pairs, f"{told}; {found.details}: {found.value:.6g}")
 
 
 def _teller(context: BoundContext) -> Report:

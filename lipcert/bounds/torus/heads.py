@@ -1,0 +1,142 @@
+"""The constant of a chain with its head, and those of pairs of outputs, without a coupling."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipcert.bounds.context import BoundContext
+from lipcert.bounds.result import Constants
+from lipcert.bounds.torus.behind import Behind, behind
+from lipcert.bounds.torus.chain import Chain, ChainProblem
+from lipcert.conic.joint import JointOutcome, solve_joint
+from lipcert.errors import SolverError
+from lipcert.rounding import mul_up, sqrt_up
+from lipcert.signals import SignalForm
+
+Tail = Callable[[SignalForm, BoundContext], Constants]
+"""The method for what follows the convolutional parts."""
+Pairs = Callable[[BoundContext], np.ndarray]
+"""Finds proven ``(K, K)`` constants of differences of two outputs, in the time that is left."""
+
+SHARE = 0.7
+"""Part of the time left in which the part and its head may be solved together."""
+RATE = 2e10
+"""Operations per second that even a busy processor reaches in that."""
+ITERATIONS = 10
+"""Fewer than the time allows are not begun."""
+MOST_ELEMENTS = 1 << 27
+"""Of the tensors held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Headed:
+    """A proven constant of a chain with its head, that of pairs, and how it came about."""
+
+    value: float
+    pairs: Pairs
+    details: str
+
+
+def with_head(
+    chain: Chain, problem: ChainProblem, ys: list[Tensor], context: BoundContext, tail: Tail
+) -> Headed | None:
+    """The head read through what its part proves of its last image; None without a proof.
+
+    Parameters
+    ----------
+    ys : multipliers of the chain, the first proven, others farther inside.
+    """
+    both = behind(chain, problem, ys[0])
+    if both is None:
+        return None
+    before = float(ys[0][0]) if both.is_coupled else 1.0
+    outcome = _together(both, problem, ys, context)
+    context.interrupted = context.interrupted or outcome.ending == "interrupted"
+    context.progress("the head behind the convolutional parts", 1.0)
+    own = outcome.y[: len(both.taken)]
+    alone = both.alone(own)
+    if alone is None:
+        return None
+    scale = sqrt_up(mul_up(before, float(own[0])))
+    try:
+        value = mul_up(scale, tail(alone, context).value)
+    except SolverError:
+        return None
+
+    def pairs(context: BoundContext) -> np.ndarray:
+        return scaled(tail(alone, context).pairwise(), scale)
+
+    return Headed(value, pairs, _account(outcome))
+
+
+def _together(
+    both: Behind, problem: ChainProblem, ys: list[Tensor], context: BoundContext
+) -> JointOutcome:
+    """The part and its head solved together, where the time and memory left allow it."""
+    starts = [torch.cat((both.of_body(y), y[problem.neurons])) for y in ys]
+    now, left = time.monotonic(), context.settings.deadline - time.monotonic()
+    work, elements = _cost(both)
+    if context.expired or elements > MOST_ELEMENTS or ITERATIONS * work > SHARE * left * RATE:
+        return JointOutcome(starts[0], ending="none")
+    joint = both.joint()
+    tell = _teller(context, float(ys[0][0]) if both.is_coupled else 1.0)
+    for start in starts:
+        try:
+            return solve_joint(joint, start, deadline=now + SHARE * left, report=tell)
+        except ValueError:
+            continue
+    return JointOutcome(starts[0], ending="none")
+
+
+def _cost(both: Behind) -> tuple[float, float]:
+    """Operations of an iteration, and elements of what it holds at once."""
+    side, rows, reading = both.body.side, len(both.body.places), both.rows
+    frequencies, head = both.body.frequencies, both.head
+    neurons = sum(stage.input_size for stage in head.stages)
+    outputs = math.prod(head.output_shape) if 0 in head.output_terms else 0
+    own, count = neurons + outputs, neurons + len(both.taken)
+    products = rows * rows * (2.0 * side + 2.0 * reading) + rows * reading * (side + reading)
+    work = 8.0 * frequencies * (products + side**3)
+    work += 2.0 * count * own * own * (count + 4.0 * own)
+    elements = 4.0 * count * own * own + 2.0 * rows * reading * (frequencies + reading)
+    return work, elements + 2.0 * frequencies * reading * side
+
+
+def scaled(table: np.ndarray, factor: float) -> np.ndarray:
+    """Constants of pairs times a factor, rounded up; 0 between an output and itself."""
+    found: np.ndarray = np.nextafter(table * factor, np.inf)
+    np.fill_diagonal(found, 0.0)
+    return found
+
+
+def scaled_pairs(factor: float, pairs: Pairs | None) -> Pairs | None:
+    """Pairs behind segments whose constants multiply to a factor."""
+    if pairs is None or factor == 1.0:
+        return pairs
+    return lambda context: scaled(pairs(context), factor)
+
+
+def _teller(context: BoundContext, before: float) -> Callable[[int, float, float], None]:
+    def tell(iteration: int, rho: float, gap: float) -> None:
+        told = f"gap {gap / 2.0:.1e}" if gap < 1.0 else "gap not known yet"
+        done = min(max(math.log10(1.0 / gap) / 4.0, 0.05), 1.0) if gap < 1.0 else 0.05
+        bound = math.sqrt(before * rho)
+        context.progress(f"with the head, iteration {iteration}: bound {bound:.7g}, {told}", done)
+
+    return tell
+
+
+def _account(outcome: JointOutcome) -> str:
+    if outcome.ending == "none":
+        return "the head behind what they prove"
+    text = f"the head in one problem with them, {outcome.iterations} iterations"
+    if outcome.ending != "optimal":
+        text += f", {outcome.ending} early"
+    return text
