@@ -20,7 +20,7 @@ from lipcert.conic.problem import power_of_two
 from lipcert.rounding import add_up, mul_up
 from lipcert.spectral.tensors import frobenius_up, gamma_of_product
 
-RAISES = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
+RAISES = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2)
 """What is added to a diagonal of about 1 until a proof goes through."""
 
 
@@ -55,8 +55,11 @@ def exit_factors(family: FourierBlock, reads: Mapping[int, Reading], y: Tensor) 
     for raised in RAISES:
         blocks[last, last] = _raised(V, raised)
         if bool(are_proven_above(blocks, sizes, add_up(*floor)).all()):
-            proven = _factor_above(blocks[last, last])
-            return None if proven is None else proven / unit[:, None]
+            factors = _factor_above(blocks[last, last])
+            if factors is None:
+                return None
+            unscaled: Tensor = factors / unit[:, None]
+            return unscaled
     return None
 
 
@@ -73,6 +76,7 @@ def exit_matrix(family: FourierBlock, reads: Mapping[int, Reading]) -> Tensor:
 def _factor_above(V: Tensor) -> Tensor | None:
     """A factor C with ``C Cᴴ ≽ V``, proved; None where rounding forbids it."""
     count = V.shape[1]
+    factor: Tensor
     for raised in RAISES:
         factor, info = torch.linalg.cholesky_ex(_raised(V, raised))
         if bool(info.any()):

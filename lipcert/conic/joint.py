@@ -26,7 +26,7 @@ from lipcert.conic.fourier import CHUNK_ELEMENTS, FourierBlock
 MOST_ITERATIONS = 80
 FASTER = 3.0
 """Factor on τ from one point near the central path to the next."""
-MOST_GROWTH = 100.0
+MOST_GROWTH = 1e3
 """How many times as large as at the start a multiplier may become."""
 NEAR = 6.0
 """Newton decrement below which a point counts as near."""
@@ -110,7 +110,7 @@ def solve_joint(
     joint: Joint,
     start: Tensor,
     *,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
     deadline: float = math.inf,
     report: Report | None = None,
 ) -> JointOutcome:

@@ -204,7 +204,7 @@ def _weights(coarse: tuple[int, ...], device: torch.device) -> Tensor:
 def _renumbered(body: FourierBlock, y: Tensor) -> tuple[FourierBlock, Tensor]:
     """The body with multipliers of its own, its entry in units of the coupling before it."""
     heads = body.head_index
-    own = torch.cat([row.index for row in body.rows]).unique() if body.rows else heads[:0]
+    own = torch.unique(torch.cat([heads[:0], *(row.index for row in body.rows)]))
     taken = torch.cat((heads[:1], own))
     place = torch.zeros(len(y), dtype=torch.int64, device=y.device)
     place[own] = torch.arange(1, len(taken), device=y.device)
@@ -265,9 +265,7 @@ def _head(head: SignalForm, device: torch.device) -> Head:
     return Head(constant, slopes, torch.cat(at), torch.cat(centres), torch.cat(of))
 
 
-def _over_stages(
-    terms: Terms, starts: list[int], side: int, device: torch.device
-) -> Tensor | None:
+def _over_stages(terms: Terms, starts: list[int], side: int, device: torch.device) -> Tensor | None:
     """What is read of earlier stages of a head, ``(rows, side)``."""
     found: Tensor | None = None
     for signal, operator in terms.items():

@@ -15,6 +15,7 @@ from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import Constants
 from lipcert.bounds.torus.behind import Behind, behind
 from lipcert.bounds.torus.chain import Chain, ChainProblem
+from lipcert.bounds.torus.split import LONGEST
 from lipcert.conic.joint import JointOutcome, solve_joint
 from lipcert.errors import SolverError
 from lipcert.rounding import mul_up, sqrt_up
@@ -29,8 +30,10 @@ SHARE = 0.7
 """Part of the time left in which the part and its head may be solved together."""
 RATE = 2e10
 """Operations per second that even a busy processor reaches in that."""
-ITERATIONS = 10
-"""Fewer than the time allows are not begun."""
+ITERATIONS = 20
+"""With time for fewer it is not begun."""
+RETREATS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
+"""Shares of multipliers well inside that are mixed in until the part's are proved."""
 MOST_ELEMENTS = 1 << 27
 """Of the tensors held at once."""
 
@@ -60,10 +63,10 @@ def with_head(
     outcome = _together(both, problem, ys, context)
     context.interrupted = context.interrupted or outcome.ending == "interrupted"
     context.progress("the head behind the convolutional parts", 1.0)
-    own = outcome.y[: len(both.taken)]
-    alone = both.alone(own)
-    if alone is None:
+    found = _proved(both, outcome.y, ys)
+    if found is None:
         return None
+    alone, own = found
     scale = sqrt_up(mul_up(before, float(own[0])))
     try:
         value = mul_up(scale, tail(alone, context).value)
@@ -76,12 +79,24 @@ def with_head(
     return Headed(value, pairs, _account(outcome))
 
 
+def _proved(both: Behind, y: Tensor, ys: list[Tensor]) -> tuple[SignalForm, Tensor] | None:
+    """The head alone, and the multipliers of its part near y that prove what it reads."""
+    own = y[: len(both.taken)]
+    for share in RETREATS:
+        mixed = (1.0 - share) * own + share * both.of_body(ys[1])
+        alone = both.alone(mixed)
+        if alone is not None:
+            return alone, mixed
+    return None
+
+
 def _together(
     both: Behind, problem: ChainProblem, ys: list[Tensor], context: BoundContext
 ) -> JointOutcome:
     """The part and its head solved together, where the time and memory left allow it."""
     starts = [torch.cat((both.of_body(y), y[problem.neurons])) for y in ys]
-    now, left = time.monotonic(), context.settings.deadline - time.monotonic()
+    now = time.monotonic()
+    left = min(context.settings.deadline - now, LONGEST)
     work, elements = _cost(both)
     if context.expired or elements > MOST_ELEMENTS or ITERATIONS * work > SHARE * left * RATE:
         return JointOutcome(starts[0], ending="none")
