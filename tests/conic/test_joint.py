@@ -10,9 +10,11 @@ import torch
 from families import F64, Drawn, coefficients
 from torch import Tensor
 
+from lipcert.conic import arrow as arrow_module
 from lipcert.conic import joint as module
+from lipcert.conic.arrow import Barrier, Head, Joint
 from lipcert.conic.fourier import FourierBlock
-from lipcert.conic.joint import Head, Joint, solve_joint
+from lipcert.conic.joint import solve_joint
 
 ROWS, NEURONS, SIDE = 5, 6, 7
 
@@ -80,7 +82,7 @@ def test_derivatives_of_the_barrier(seed: int) -> None:
     """Against differentiation of the arrow's determinant; S counts ``heavy`` times."""
     joint = problem(seed)
     y = start(joint, seed)
-    run = module._Barrier(joint, 100.0 * y)
+    run = Barrier(joint, 100.0 * y)
     point = run.at(y)
     assert point is not None
 
@@ -122,9 +124,9 @@ def test_the_optimum_is_at_the_boundary(seed: int, monkeypatch: pytest.MonkeyPat
 def test_many_frequencies_in_chunks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     joint = problem(0)
     y = start(joint)
-    whole = module._Barrier(joint, 100.0 * y)
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", 1)
-    parts = module._Barrier(joint, 100.0 * y)
+    whole = Barrier(joint, 100.0 * y)
+    monkeypatch.setattr(arrow_module, "CHUNK_ELEMENTS", 1)
+    parts = Barrier(joint, 100.0 * y)
     assert len(parts.chunks) == 4
     points = whole.at(y), parts.at(y)
     assert points[0] is not None

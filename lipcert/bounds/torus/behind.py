@@ -21,9 +21,9 @@ from lipcert.bounds.coordinates import Coefficients
 from lipcert.bounds.dominating import dominating_factor
 from lipcert.bounds.torus.chain import Chain, ChainProblem
 from lipcert.bounds.torus.head import neuron_slopes
+from lipcert.conic.arrow import Head, Joint
 from lipcert.conic.exits import exit_factors, exit_matrix
 from lipcert.conic.fourier import FourierBlock, Reading
-from lipcert.conic.joint import Head, Joint
 from lipcert.operators import Dense, Reshape, compose
 from lipcert.rounding import UNIT_ROUNDOFF, add_up, mul_up
 from lipcert.signals import SignalForm, Terms
