@@ -185,8 +185,8 @@ class Barrier:
         through = J.mH @ (read.to(J.dtype) @ J)
         sums = Q.diagonal(dim1=1, dim2=2).real
         g.index_add_(0, places, -signs * (weights @ sums))
-        both = (Q * (Q + 2.0 * through).conj()).real
-        rows = torch.tensordot(weights, both, 1) * signs[:, None] * signs
+        both = torch.view_as_real(Q) * torch.view_as_real(through.mul_(2.0).add_(Q))
+        rows = torch.tensordot(weights, both, 1).sum(-1) * signs[:, None] * signs
         columns = rows.new_zeros(len(rows), len(g)).index_add_(1, places, rows)
         H.index_add_(0, places, columns)
         J = J * weights.sqrt()[:, None, None]

@@ -20,7 +20,7 @@ from lipcert.conic.arrow import Barrier, Joint, Point
 MOST_ITERATIONS = 80
 FASTER = 3.0
 """Factor on τ from one point near the central path to the next."""
-MOST_GROWTH = 1e3
+MOST_GROWTH = 100.0
 """How many times as large as at the start a multiplier may become."""
 NEAR = 6.0
 """Newton decrement below which a point counts as near."""
