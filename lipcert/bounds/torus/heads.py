@@ -28,9 +28,9 @@ Pairs = Callable[[BoundContext], np.ndarray]
 
 SHARE = 0.7
 """Part of the time left in which the part and its head may be solved together."""
-RATE = 2e10
+RATE = 3e10
 """Operations per second that even a busy processor reaches in that."""
-ITERATIONS = 20
+ITERATIONS = 15
 """With time for fewer it is not begun."""
 RETREATS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
 """Shares of multipliers well inside that are mixed in until the part's are proved."""
