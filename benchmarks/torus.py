@@ -27,6 +27,7 @@ import lipcert
 from lipcert.bounds import BoundContext
 from lipcert.bounds.autolip import autolip_bound
 from lipcert.bounds.averaged import averaged_bound
+from lipcert.bounds.lipsdp import lipsdp_neuron_bound
 from lipcert.bounds.torus import torus_lipsdp
 from lipcert.bounds.torus.fusing import fused
 from lipcert.bounds.torus.images import images_of
@@ -183,7 +184,7 @@ def dags(count: int) -> Iterator[dict[str, object]]:
         graph = random_dag(seed)
         form, context = fold(graph), BoundContext()
         averaged, plain = averaged_bound(form, context).value, autolip_bound(form, context).value
-        found = torus_lipsdp(form, context, averaged_bound)
+        found = torus_lipsdp(form, context, lipsdp_neuron_bound)
         names = ["all", *sorted(ingredients(graph))] if found else ["not on the torus"]
         value = found.value if found else averaged
         held = list(sampled_slopes(graph, np.random.default_rng(seed)))

@@ -8,9 +8,11 @@ import torch
 from generators.images import Images
 
 from lipcert.bounds import BoundContext
-from lipcert.bounds.torus.chain import ChainProblem, chain_problem
+from lipcert.bounds.torus.behind import behind
+from lipcert.bounds.torus.chain import Chain, ChainProblem, chain_problem
 from lipcert.bounds.torus.split import segments_of
-from lipcert.conic.fourier_proof import pair_factors, proven_families
+from lipcert.conic.fourier_proof import proven_families
+from lipcert.conic.joint import solve_joint
 from lipcert.conic.torus_solver import FIRST, solve_families
 from lipcert.conic.torus_start import central_start
 from lipcert.graph import Affine
@@ -18,7 +20,7 @@ from lipcert.operators import Dense, Reshape, compose
 from lipcert.signals import fold
 
 
-def problem(seed: int, *, pooled: bool) -> ChainProblem:
+def problem(seed: int, *, pooled: bool) -> tuple[Chain, ChainProblem]:
     """Three convolutions, and a head of six neurons."""
     images = Images(seed)
     value = "x"
@@ -35,20 +37,27 @@ def problem(seed: int, *, pooled: bool) -> ChainProblem:
     form = fold(images.d.graph(images.d.add(Affine(last), value)))
     (segment,) = segments_of(form, BoundContext())
     assert segment.chain is not None
-    return chain_problem(segment.chain, BoundContext())
+    return segment.chain, chain_problem(segment.chain, BoundContext())
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_is_made_on_the_default_device(seed: int) -> None:
     """What a factory without a device makes has no values here, and using it fails."""
-    found = problem(seed, pooled=seed % 2 == 1)
+    chain, found = problem(seed, pooled=seed % 2 == 1)
     with torch.device("meta"):
         start = central_start(found.families, len(found.start))
         outcome = solve_families(found.families, found.start)
         y, _ = proven_families(found.families, outcome.y, [outcome.inside, found.start])
-        factors = pair_factors(found.families[-1], y)
     assert outcome.looked > FIRST + 1  # frequencies joined
     assert outcome.ending == "optimal"
     assert start is not None
     assert torch.equal(start, found.start)
-    assert factors is not None
+    both = behind(chain, found, y)
+    assert both is not None
+    joint, own = both.joint(), torch.cat((both.of_body(y), y[found.neurons]))
+    with torch.device("meta"):
+        better = solve_joint(joint, own)
+        alone = both.alone(better.y[: len(both.taken)])
+    assert better.ending == "optimal"
+    assert float(better.y[0]) < float(y[0])
+    assert alone is not None

@@ -33,8 +33,10 @@ from lipcert.spectral.torus import twiddles
 
 ROUNDING = 1.0 + 1e-14
 """For what the inverse of a root is rounded by."""
-MOST_ROWS = 2048
-"""That read the image: a head that more of them read is left to its coupling."""
+SLACK = 1.0 + 1e-9
+"""For the roundings of what only bounds an error."""
+MOST_ROWS, MOST_ELEMENTS = 2048, 1 << 26
+"""That read the image, and of their matrix: beyond, a head is left to its coupling."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,7 @@ class Behind:
             product = weights * (reader.fourier @ factors)
             sizes = self.weights.sqrt() * frobenius_up(reader.fourier) * frobenius_up(factors)
             rounding = gamma_of_product(factors.shape[1] + 2, is_complex=True)
-            error = mul_up(rounding, float(sizes.norm()) * ROUNDING)
+            error = mul_up(rounding, float(sizes.norm()) * SLACK)
             error = add_up(error, mul_up(reader.error, largest))
             spread = torch.cat((product.real, product.imag)).permute(1, 0, 2)
             parts.append(Coefficients(spread.reshape(len(spread), -1), error))
@@ -146,7 +148,8 @@ def behind(chain: Chain, problem: ChainProblem, y: Tensor) -> Behind | None:
     coarse, phases = part.geometry.coarse, part.geometry.phases[part.last]
     tables = [*(stage.terms for stage in head.stages), head.output_terms]
     reading = {k: terms[0] for k, terms in enumerate(tables, start=1) if 0 in terms}
-    if sum(operator.out_size for operator in reading.values()) > MOST_ROWS:
+    rows = sum(operator.out_size for operator in reading.values())
+    if rows > MOST_ROWS or rows * head.size(0) > MOST_ELEMENTS:
         return None
     readers = {}
     for number, operator in reading.items():
@@ -188,17 +191,18 @@ def _transformed(
     found = torch.complex(flat @ real.T, flat @ imaginary.T) / math.sqrt(cells)
     found = found.reshape(len(matrix), channels * count, -1).permute(2, 0, 1).contiguous()
     per_entry = UNIT_ROUNDOFF * (24.0 * len(coarse) + 8.0 * (cells + 4))
-    size = float(flat.abs().sum(1).norm()) * ROUNDING
-    return Reader(found, add_up(error, mul_up(per_entry, size, ROUNDING)))
+    size = float(flat.abs().sum(1).norm()) * SLACK
+    return Reader(found, add_up(error, mul_up(per_entry, size)))
 
 
 def _weights(coarse: tuple[int, ...], device: torch.device) -> Tensor:
     """2 where only one of a conjugate pair is among the frequencies, ``(B,)``."""
-    found = torch.full((math.prod(coarse[:-1]), coarse[-1] // 2 + 1), 2.0, dtype=torch.float64)
+    shape = math.prod(coarse[:-1]), coarse[-1] // 2 + 1
+    found = torch.full(shape, 2.0, dtype=torch.float64, device=device)
     found[:, 0] = 1.0
     if coarse[-1] % 2 == 0:
         found[:, -1] = 1.0
-    return found.reshape(-1).to(device)
+    return found.reshape(-1)
 
 
 def _renumbered(body: FourierBlock, y: Tensor) -> tuple[FourierBlock, Tensor]:
