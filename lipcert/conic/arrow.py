@@ -89,8 +89,7 @@ class Barrier:
     def __init__(self, joint: Joint, most: Tensor) -> None:
         self.joint, self.most = joint, most
         body = joint.body
-        rows = max(1, len(body.places) * body.side)
-        at_once = max(1, CHUNK_ELEMENTS // rows)
+        at_once = max(1, CHUNK_ELEMENTS // max(1, 2 * len(body.places) ** 2))
         steps = torch.arange(body.frequencies, device=joint.weights.device)
         self.chunks = [
             (body.select(own), joint.exits[own], joint.weights[own], joint.reads[own])
