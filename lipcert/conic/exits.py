@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lipcert.conic.blockwise import are_proven_above
+from lipcert.conic.blockwise import Blocks, are_proven_above
 from lipcert.conic.fourier import FourierBlock, Reading
 from lipcert.conic.fourier_proof import LEAST_MULTIPLIER, scaled, scales
 from lipcert.conic.fourier_rounding import distance_to_true
@@ -22,6 +22,8 @@ from lipcert.spectral.tensors import frobenius_up, gamma_of_product
 
 RAISES = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2)
 """What is added to a diagonal of about 1 until a proof goes through."""
+LEAST_SHARE = 1e-6
+"""Of the longest exit: shorter ones count as that long where they are scaled to 1."""
 
 
 def exit_factors(family: FourierBlock, reads: Mapping[int, Reading], y: Tensor) -> Tensor | None:
@@ -44,23 +46,36 @@ def exit_factors(family: FourierBlock, reads: Mapping[int, Reading], y: Tensor) 
     half = torch.linalg.solve_triangular(factor, R.mH, upper=False)
     V = half.mH @ half
     V = (V + V.mH) / 2.0
-    unit = power_of_two(V.diagonal(dim1=1, dim2=2).real.amax(0).clamp(min=1e-290).rsqrt())
-    V = unit[:, None] * V * unit
+    diagonal = V.diagonal(dim1=1, dim2=2).real
+    unit = power_of_two(diagonal.clamp(min=LEAST_SHARE * float(diagonal.max()) + 1e-290).rsqrt())
+    V = unit[:, :, None] * V * unit[:, None, :]
     last, most = len(family.sizes), float(unit.max())
     floor = [distance_to_true(family, y, scale)]
     for g, part in reads.items():
-        blocks[last, g] = (unit[:, None] * R)[:, :, own[g]]
+        blocks[last, g] = (unit[:, :, None] * R)[:, :, own[g]]
         floor.append(mul_up(part.error, float(scale[own[g]].max()), most))
-    sizes = (*family.sizes, len(unit))
-    for raised in RAISES:
-        blocks[last, last] = _raised(V, raised)
-        if bool(are_proven_above(blocks, sizes, add_up(*floor)).all()):
-            factors = _factor_above(blocks[last, last])
-            if factors is None:
-                return None
-            unscaled: Tensor = factors / unit[:, None]
-            return unscaled
-    return None
+    blocks[last, last] = V
+    if not _proved_by_raising(blocks, (*family.sizes, unit.shape[1]), add_up(*floor)):
+        return None
+    factors = _factor_above(blocks[last, last])
+    return None if factors is None else factors / unit[:, :, None]
+
+
+def _proved_by_raising(blocks: Blocks, sizes: tuple[int, ...], floor: float) -> bool:
+    """Raises V at the frequencies that need it until all are proved; False where that fails."""
+    last = len(sizes) - 1
+    V = blocks[last, last]
+    pending = torch.arange(len(V), device=V.device)
+    raised = V.clone()
+    for by in RAISES:
+        raised[pending] = _raised(V[pending], by)
+        some = {place: part[pending] for place, part in blocks.items()}
+        some[last, last] = raised[pending]
+        pending = pending[~are_proven_above(some, sizes, floor)]
+        if not len(pending):
+            blocks[last, last] = raised
+            return True
+    return False
 
 
 def exit_matrix(family: FourierBlock, reads: Mapping[int, Reading]) -> Tensor:
