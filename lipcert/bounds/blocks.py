@@ -13,11 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
-from lipcert.bounds.result import METHODS, Constants
+from lipcert.bounds.result import METHODS, Constants, pairs_times
 from lipcert.bounds.symmetric import symmetric_bound, symmetric_parts
 from lipcert.composition import pieces_of
 from lipcert.errors import UnsupportedError
@@ -107,13 +105,9 @@ def product_of(
         before, value = value, mul_up(value, last.value)
         sizes.append(last.value)
 
-    def pairwise() -> np.ndarray:
-        with np.errstate(over="ignore", invalid="ignore"):
-            table = np.nextafter(last.pairwise() * before, np.inf)
-        np.fill_diagonal(table, 0.0)
-        return np.where(np.isnan(table), np.inf, table)
-
-    return Constants(value, signals, pairwise, _account(blocks, sizes))
+    return Constants(
+        value, signals, lambda: pairs_times(last.pairwise(), before), _account(blocks, sizes)
+    )
 
 
 def next_share(context: BoundContext, parts: int) -> float:

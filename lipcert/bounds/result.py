@@ -42,6 +42,14 @@ class Constants:
     multipliers: Mapping[str, StageMultipliers] | None = None
 
 
+def pairs_times(table: np.ndarray, factor: float) -> np.ndarray:
+    """Constants of pairs times a factor, rounded up; 0 between an output and itself."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: np.ndarray = np.nextafter(table * factor, np.inf)
+    np.fill_diagonal(found, 0.0)
+    return np.where(np.isnan(found), np.inf, found)
+
+
 Method = Callable[[SignalForm, BoundContext], Constants]
 
 ALL_NORMS = ("l1", "l2", "linf")

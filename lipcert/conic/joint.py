@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lipcert.conic.arrow import Barrier, Joint, Point
+from lipcert.conic.hkm import Report
 
 MOST_ITERATIONS = 80
 FASTER = 3.0
@@ -25,9 +25,6 @@ MOST_GROWTH = 100.0
 NEAR = 6.0
 """Newton decrement below which a point counts as near."""
 SHORTEST_STEP = 1e-8
-
-Report = Callable[[int, float, float], None]
-"""Called after each iteration with its number, the objective and the relative gap."""
 
 
 @dataclass

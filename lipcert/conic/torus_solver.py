@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from lipcert.conic.batched import LANCZOS_STEPS, Member, Move, inverse_at
 from lipcert.conic.cliques import CliqueFactor
 from lipcert.conic.fourier import FourierBlock, holding
+from lipcert.conic.hkm import Report
 
 MOST_ITERATIONS = 100
 FIRST = 3
@@ -32,9 +32,6 @@ RETREAT = 0.8
 HALFWAY = 0.3
 """Relative gap down to which an iterate is kept as one well inside."""
 SHORTEST_STEP = 1e-6
-
-Report = Callable[[int, float, float], None]
-"""Called after each iteration with its number, the objective and the relative gap."""
 
 
 @dataclass

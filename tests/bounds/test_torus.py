@@ -17,7 +17,7 @@ from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.relaxation import Part, relax
 from lipcert.bounds.torus import part as part_module
 from lipcert.bounds.torus import torus_lipsdp
-from lipcert.bounds.torus.method import TorusBound
+from lipcert.bounds.torus.heads import TorusBound
 from lipcert.bounds.torus.part import channel_slopes, torus_part
 from lipcert.conic.hkm import solve
 from lipcert.graph import Affine, Graph

@@ -17,7 +17,7 @@ from lipcert.bounds.plan import Stretch
 from lipcert.bounds.torus import method, torus_lipsdp
 from lipcert.bounds.torus.chain import Chain
 from lipcert.bounds.torus.fusing import fused
-from lipcert.bounds.torus.method import TorusBound
+from lipcert.bounds.torus.heads import TorusBound
 from lipcert.bounds.torus.part import torus_part
 from lipcert.bounds.torus.split import Segment
 from lipcert.errors import SolverError

@@ -20,21 +20,19 @@ from torch import Tensor
 from lipcert.bounds.coordinates import Coefficients
 from lipcert.bounds.dominating import dominating_factor
 from lipcert.bounds.torus.chain import Chain, ChainProblem
-from lipcert.bounds.torus.head import neuron_slopes
+from lipcert.bounds.torus.head import neuron_slopes, positions
 from lipcert.conic.arrow import Head, Joint
 from lipcert.conic.exits import exit_factors, exit_matrix
 from lipcert.conic.fourier import FourierBlock, Reading
 from lipcert.operators import Dense, Reshape, compose
-from lipcert.rounding import UNIT_ROUNDOFF, add_up, mul_up
+from lipcert.rounding import UNIT_ROUNDOFF, add_up, gamma, mul_up
 from lipcert.signals import SignalForm, Terms
 from lipcert.spectral.explicit import explicit_matrix
 from lipcert.spectral.tensors import frobenius_up, gamma_of_product
 from lipcert.spectral.torus import twiddles
 
 ROUNDING = 1.0 + 1e-14
-"""For what the inverse of a root is rounded by."""
-SLACK = 1.0 + 1e-9
-"""For the roundings of what only bounds an error."""
+"""For a few roundings, such as those of the inverse of a root."""
 MOST_ROWS, MOST_ELEMENTS = 2048, 1 << 26
 """That read the image, and of their matrix: beyond, a head is left to its coupling."""
 
@@ -91,7 +89,7 @@ class Behind:
             product = weights * (reader.fourier @ factors)
             sizes = self.weights.sqrt() * frobenius_up(reader.fourier) * frobenius_up(factors)
             rounding = gamma_of_product(factors.shape[1] + 2, is_complex=True)
-            error = mul_up(rounding, float(sizes.norm()) * SLACK)
+            error = mul_up(rounding, float(frobenius_up(sizes[None, None])) * ROUNDING)
             error = add_up(error, mul_up(reader.error, largest))
             spread = torch.cat((product.real, product.imag)).permute(1, 0, 2)
             parts.append(Coefficients(spread.reshape(len(spread), -1), error))
@@ -172,14 +170,9 @@ def _transformed(
     Each entry is within ``(24 dims + 8 (N + 4)) u Σ_μ |W_μ| / √N``, and there are N frequencies.
     """
     channels, sides = shape[1], shape[2:]
-    positions = list(itertools.product(*(range(n) for n in sides)))
-    phase, cell = [], []
-    for position in positions:
-        f = c = 0
-        for p, q, n in zip(position, phases, coarse, strict=True):
-            f, c = f * q + p % q, c * n + p // q
-        phase.append(f)
-        cell.append(c)
+    phase, cell = positions((1, 1, *sides), phases), torch.zeros(1, dtype=torch.int64)
+    for n, q, m in zip(sides, phases, coarse, strict=True):
+        cell = (cell[:, None] * m + torch.arange(n) // q).reshape(-1)
     count, cells = math.prod(phases), math.prod(coarse)
     spread = matrix.new_zeros(len(matrix), channels, count, cells)
     spread[:, :, phase, cell] = matrix.reshape(len(matrix), channels, -1)
@@ -191,8 +184,8 @@ def _transformed(
     found = torch.complex(flat @ real.T, flat @ imaginary.T) / math.sqrt(cells)
     found = found.reshape(len(matrix), channels * count, -1).permute(2, 0, 1).contiguous()
     per_entry = UNIT_ROUNDOFF * (24.0 * len(coarse) + 8.0 * (cells + 4))
-    size = float(flat.abs().sum(1).norm()) * SLACK
-    return Reader(found, add_up(error, mul_up(per_entry, size)))
+    size = float(frobenius_up(flat.abs().sum(1)[None, None]))
+    return Reader(found, add_up(error, mul_up(per_entry, size, 1.0 + gamma(cells))))
 
 
 def _weights(coarse: tuple[int, ...], device: torch.device) -> Tensor:

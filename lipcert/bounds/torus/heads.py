@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from lipcert.bounds.context import BoundContext
-from lipcert.bounds.result import Constants
+from lipcert.bounds.result import Constants, pairs_times
 from lipcert.bounds.torus.behind import Behind, behind
 from lipcert.bounds.torus.chain import Chain, ChainProblem
 from lipcert.bounds.torus.split import LONGEST
+from lipcert.conic.hkm import Report
 from lipcert.conic.joint import JointOutcome, solve_joint
 from lipcert.errors import SolverError
 from lipcert.rounding import mul_up, sqrt_up
@@ -38,18 +39,21 @@ MOST_ELEMENTS = 1 << 27
 """Of the tensors held at once."""
 
 
-@dataclass(frozen=True, eq=False)
-class Headed:
-    """A proven constant of a chain with its head, that of pairs, and how it came about."""
+@dataclass(frozen=True)
+class TorusBound:
+    """A proven constant, those of pairs where more than √2 times as much is known of them, and how.
+
+    Pairs are found when they are asked for.
+    """
 
     value: float
-    pairs: Pairs
+    pairs: Pairs | None
     details: str
 
 
 def with_head(
     chain: Chain, problem: ChainProblem, ys: list[Tensor], context: BoundContext, tail: Tail
-) -> Headed | None:
+) -> TorusBound | None:
     """The head read through what its part proves of its last image; None without a proof.
 
     Parameters
@@ -60,7 +64,7 @@ def with_head(
     if both is None:
         return None
     before = float(ys[0][0]) if both.is_coupled else 1.0
-    outcome = _together(both, problem, ys, context)
+    outcome = _together(both, problem, ys, before, context)
     context.interrupted = context.interrupted or outcome.ending == "interrupted"
     context.progress("the head behind the convolutional parts", 1.0)
     found = _proved(both, outcome.y, ys)
@@ -74,9 +78,9 @@ def with_head(
         return None
 
     def pairs(context: BoundContext) -> np.ndarray:
-        return scaled(tail(alone, context).pairwise(), scale)
+        return pairs_times(tail(alone, context).pairwise(), scale)
 
-    return Headed(value, pairs, _account(outcome))
+    return TorusBound(value, pairs, _account(outcome))
 
 
 def _proved(both: Behind, y: Tensor, ys: list[Tensor]) -> tuple[SignalForm, Tensor] | None:
@@ -91,7 +95,11 @@ def _proved(both: Behind, y: Tensor, ys: list[Tensor]) -> tuple[SignalForm, Tens
 
 
 def _together(
-    both: Behind, problem: ChainProblem, ys: list[Tensor], context: BoundContext
+    both: Behind,
+    problem: ChainProblem,
+    ys: list[Tensor],
+    before: float,
+    context: BoundContext,
 ) -> JointOutcome:
     """The part and its head solved together, where the time and memory left allow it."""
     starts = [torch.cat((both.of_body(y), y[problem.neurons])) for y in ys]
@@ -101,7 +109,7 @@ def _together(
     if context.expired or elements > MOST_ELEMENTS or ITERATIONS * work > SHARE * left * RATE:
         return JointOutcome(starts[0], ending="none")
     joint = both.joint()
-    tell = _teller(context, float(ys[0][0]) if both.is_coupled else 1.0)
+    tell = teller(context, "with the head, iteration", before, digits=4.0)
     for start in starts:
         try:
             return solve_joint(joint, start, deadline=now + SHARE * left, report=tell)
@@ -124,26 +132,24 @@ def _cost(both: Behind) -> tuple[float, float]:
     return work, elements + 2.0 * frequencies * reading * side
 
 
-def scaled(table: np.ndarray, factor: float) -> np.ndarray:
-    """Constants of pairs times a factor, rounded up; 0 between an output and itself."""
-    found: np.ndarray = np.nextafter(table * factor, np.inf)
-    np.fill_diagonal(found, 0.0)
-    return found
+def teller(
+    context: BoundContext, what: str = "iteration", rho_before: float = 1.0, digits: float = 7.0
+) -> Report:
+    """Tells the context of iterations.
 
+    Parameters
+    ----------
+    rho_before : what the objective is multiplied with to be the square of a bound.
+    digits : of the gap at which all is done.
+    """
 
-def scaled_pairs(factor: float, pairs: Pairs | None) -> Pairs | None:
-    """Pairs behind segments whose constants multiply to a factor."""
-    if pairs is None or factor == 1.0:
-        return pairs
-    return lambda context: scaled(pairs(context), factor)
-
-
-def _teller(context: BoundContext, before: float) -> Callable[[int, float, float], None]:
     def tell(iteration: int, rho: float, gap: float) -> None:
-        told = f"gap {gap / 2.0:.1e}" if gap < 1.0 else "gap not known yet"
-        done = min(max(math.log10(1.0 / gap) / 4.0, 0.05), 1.0) if gap < 1.0 else 0.05
-        bound = math.sqrt(before * rho)
-        context.progress(f"with the head, iteration {iteration}: bound {bound:.7g}, {told}", done)
+        known = 0.0 < gap < 1.0
+        told = f"gap {gap / 2.0:.1e}" if known else "gap not known yet"
+        done = 0.1 + math.log10(1.0 / gap) / digits if known else 0.0
+        bound = math.sqrt(rho_before * rho)
+        told = f"{what} {iteration}: bound {bound:.7g}, {told}"
+        context.progress(told, min(max(done, 0.05), 1.0))
 
     return tell
 

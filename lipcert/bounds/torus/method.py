@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
+from lipcert.bounds.result import pairs_times
 from lipcert.bounds.torus.chain import Chain, chain_problem
 from lipcert.bounds.torus.fusing import fused, unfused
 from lipcert.bounds.torus.head import without_rearranged_input
-from lipcert.bounds.torus.heads import Pairs, Tail, scaled_pairs, with_head
+from lipcert.bounds.torus.heads import Pairs, Tail, TorusBound, teller, with_head
 from lipcert.bounds.torus.signals import between
 from lipcert.bounds.torus.split import Segment, segments_of
 from lipcert.conic.fourier_proof import proven_families
-from lipcert.conic.torus_solver import Report, TorusOutcome, solve_families
+from lipcert.conic.torus_solver import TorusOutcome, solve_families
 from lipcert.errors import SolverError
 from lipcert.rounding import mul_up, sqrt_up
 from lipcert.signals import SignalForm
@@ -28,18 +28,6 @@ FIRST_SHARE = 0.5
 """Part of the time that a chain may take before its head is."""
 PASSES_OF_PROOF = 8.0
 """What the proof takes, in units of one look at all blocks, if the first try fails."""
-
-
-@dataclass(frozen=True)
-class TorusBound:
-    """A proven constant, those of pairs where more than √2 times as much is known of them, and how.
-
-    Pairs are found when they are asked for.
-    """
-
-    value: float
-    pairs: Pairs | None
-    details: str
 
 
 def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBound | None:
@@ -87,10 +75,17 @@ def _along(
         else:
             found = _other(form, segment, context, tail)
         if segment.stop is None:
-            pairs = scaled_pairs(value, found.pairs)
+            pairs = _behind(value, found.pairs)
         value = mul_up(value, found.value)
         told.append(found.details)
     return TorusBound(value, pairs, "; times ".join(told))
+
+
+def _behind(factor: float, pairs: Pairs | None) -> Pairs | None:
+    """Pairs behind segments whose constants multiply to a factor."""
+    if pairs is None or factor == 1.0:
+        return pairs
+    return lambda context: pairs_times(pairs(context), factor)
 
 
 def _end_of_share(context: BoundContext, segments: list[Segment]) -> float:
@@ -131,7 +126,7 @@ def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
         problem.start,
         tolerance=ROUGH if headed else TOLERANCE,
         deadline=now + left - PASSES_OF_PROOF * problem.seconds,
-        report=_teller(context),
+        report=teller(context),
     )
     context.interrupted = context.interrupted or outcome.ending == "interrupted"
     context.progress("proof of the multipliers", 1.0)
@@ -143,19 +138,6 @@ def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     if found is None or found.value >= value:
         return TorusBound(value, None if found is None else found.pairs, told)
     return TorusBound(found.value, found.pairs, f"{told}; {found.details}: {found.value:.6g}")
-
-
-def _teller(context: BoundContext) -> Report:
-    def tell(iteration: int, rho: float, gap: float) -> None:
-        known = 0.0 < gap < 1.0
-        told = f"gap {gap / 2.0:.1e}" if known else "gap not known yet"
-        done = 0.1 + math.log10(1.0 / gap) / 7.0 if known else 0.0
-        bound = math.sqrt(rho)
-        context.progress(
-            f"iteration {iteration}: bound {bound:.7g}, {told}", min(max(done, 0.05), 1.0)
-        )
-
-    return tell
 
 
 def _account(chain: Chain, outcome: TorusOutcome, value: float, share: float) -> str:
