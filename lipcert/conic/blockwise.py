@@ -123,20 +123,28 @@ def cholesky(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...]) -
 
 def are_definite(matrix: Mapping[tuple[int, int], Tensor], sizes: tuple[int, ...]) -> Tensor:
     """Which matrices of a batch are positive definite, up to rounding: ``(B,)``."""
-    groups = len(sizes)
     work: Blocks = dict(matrix)
     good = torch.ones(work[0, 0].shape[0], dtype=torch.bool, device=work[0, 0].device)
-    for j in range(groups):
-        factor, fine = _factored(work.pop((j, j)))
-        good &= fine
-        half: dict[int, Tensor] = {}
-        for i in (i for i in range(j + 1, groups) if (i, j) in work):
-            row = work.pop((i, j)).mH
-            if factor.dim() == 2:
-                half[i] = row / factor[:, :, None]
-            else:
-                half[i] = torch.linalg.solve_triangular(factor, row, upper=False)
-        _eliminate(work, half)
+    for j in range(len(sizes)):
+        good &= eliminate(work, j)
+    return good
+
+
+def eliminate(work: Blocks, group: int) -> Tensor:
+    """Take a group out, in any order: its Schur complement goes to the groups that it meets.
+
+    Returns which blocks of the group were positive definite, ``(B,)``; the others mean nothing.
+    """
+    factor, good = _factored(work.pop((group, group)))
+    half: dict[int, Tensor] = {}
+    for i, j in [place for place in work if group in place]:
+        part = work.pop((i, j))
+        crossing = part if i == group else part.mH
+        if factor.dim() == 2:
+            half[i + j - group] = crossing / factor[:, :, None]
+        else:
+            half[i + j - group] = torch.linalg.solve_triangular(factor, crossing, upper=False)
+    _eliminate(work, half)
     return good
 
 

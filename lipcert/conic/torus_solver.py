@@ -45,6 +45,7 @@ class TorusOutcome:
     lower : a number below which the optimum is not, up to rounding; −∞ if unknown.
     iterations : how many were made; ``looked`` of ``frequencies`` had a primal matrix.
     ending : "optimal", "stopped", "interrupted" or "stalled".
+    stretches : of depth that were solved one after another; then ``looked`` is the most of one.
     """
 
     y: Tensor
@@ -54,6 +55,7 @@ class TorusOutcome:
     ending: str = "stalled"
     looked: int = 0
     frequencies: int = 0
+    stretches: int = 1
     history: list[tuple[float, float]] = field(default_factory=list)
 
     @property

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from lipcert.conic.blockwise import Blocks
+from lipcert.conic.blockwise import Blocks, eliminate
 from lipcert.conic.fourier import CHUNK_ELEMENTS, FourierBlock, Row, holding
 
 EXCESSES = (1.3, 1.5, 1.75, 2.0, 2.5)
@@ -72,7 +72,7 @@ def _eliminated(
             y[rows[group].index] = excess * demand
             family.add_row(work, rows[group], y)
             waiting = _add_known(family, work, waiting, y)
-            if not _eliminate(work, group):
+            if not bool(eliminate(work, group).all()):
                 return None
     return y if bool(torch.isfinite(y).all()) and bool((y > 0.0).all()) else None
 
@@ -93,20 +93,3 @@ def _add_known(family: FourierBlock, work: Blocks, waiting: list[Row], y: Tensor
         if is_known:
             family.add_row(work, row, y)
     return [row for row, is_known in zip(waiting, known, strict=True) if not is_known]
-
-
-def _eliminate(work: Blocks, group: int) -> bool:
-    """The Schur complement of a group, added to the groups before it."""
-    factor, info = torch.linalg.cholesky_ex(work.pop((group, group)))
-    if bool((info != 0).any()):
-        return False
-    earlier = sorted(h for g, h in work if g == group)
-    half = {
-        h: torch.linalg.solve_triangular(factor, work.pop((group, h)), upper=False) for h in earlier
-    }
-    for g in earlier:
-        for h in earlier:
-            if h <= g:
-                part = half[g].mH @ half[h]
-                work[g, h] = work[g, h] - part if (g, h) in work else -part
-    return True

@@ -11,8 +11,10 @@ from lipcert.bounds import BoundContext
 from lipcert.bounds.torus.behind import behind
 from lipcert.bounds.torus.chain import Chain, ChainProblem, chain_problem
 from lipcert.bounds.torus.split import segments_of
+from lipcert.conic import cuts
 from lipcert.conic.fourier_proof import proven_families
 from lipcert.conic.joint import solve_joint
+from lipcert.conic.stretches import solve_by_stretches
 from lipcert.conic.torus_solver import FIRST, solve_families
 from lipcert.conic.torus_start import central_start
 from lipcert.graph import Affine
@@ -61,3 +63,14 @@ def test_nothing_is_made_on_the_default_device(seed: int) -> None:
     assert better.ending == "optimal"
     assert float(better.y[0]) < float(y[0])
     assert alone is not None
+
+
+def test_stretches_make_nothing_on_the_default_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuts, "DEEP", 1)
+    monkeypatch.setattr(cuts, "SPAN", 2)
+    _, found = problem(0, pooled=False)
+    with torch.device("meta"):
+        outcome = solve_by_stretches(found.families, found.start)
+    assert outcome.stretches > 1
+    assert outcome.ending == "optimal"
+    assert float(outcome.y[0]) < float(found.start[0])

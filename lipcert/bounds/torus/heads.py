@@ -133,7 +133,11 @@ def _cost(both: Behind) -> tuple[float, float]:
 
 
 def teller(
-    context: BoundContext, what: str = "iteration", rho_before: float = 1.0, digits: float = 7.0
+    context: BoundContext,
+    what: str = "iteration",
+    rho_before: float = 1.0,
+    digits: float = 7.0,
+    stretch: tuple[int, int] = (1, 1),
 ) -> Report:
     """Tells the context of iterations.
 
@@ -141,7 +145,11 @@ def teller(
     ----------
     rho_before : what the objective is multiplied with to be the square of a bound.
     digits : of the gap at which all is done.
+    stretch : which of how many that follow one another.
     """
+    number, count = stretch
+    if count > 1:
+        what = f"stretch {number} of {count}, {what}"
 
     def tell(iteration: int, rho: float, gap: float) -> None:
         known = 0.0 < gap < 1.0
@@ -149,7 +157,7 @@ def teller(
         done = 0.1 + math.log10(1.0 / gap) / digits if known else 0.0
         bound = math.sqrt(rho_before * rho)
         told = f"{what} {iteration}: bound {bound:.7g}, {told}"
-        context.progress(told, min(max(done, 0.05), 1.0))
+        context.progress(told, (number - 1 + min(max(done, 0.05), 1.0)) / count)
 
     return tell
 

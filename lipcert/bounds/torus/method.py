@@ -15,7 +15,8 @@ from lipcert.bounds.torus.heads import Pairs, Tail, TorusBound, teller, with_hea
 from lipcert.bounds.torus.signals import between
 from lipcert.bounds.torus.split import Segment, segments_of
 from lipcert.conic.fourier_proof import proven_families
-from lipcert.conic.torus_solver import TorusOutcome, solve_families
+from lipcert.conic.stretches import solve_by_stretches
+from lipcert.conic.torus_solver import TorusOutcome
 from lipcert.errors import SolverError
 from lipcert.rounding import mul_up, sqrt_up
 from lipcert.signals import SignalForm
@@ -121,12 +122,12 @@ def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     now, deadline = time.monotonic(), context.settings.deadline
     headed = chain.head is not None
     left = max(deadline - now, 0.0) * (FIRST_SHARE if headed else 1.0)
-    outcome = solve_families(
+    outcome = solve_by_stretches(
         problem.families,
         problem.start,
         tolerance=ROUGH if headed else TOLERANCE,
         deadline=now + left - PASSES_OF_PROOF * problem.seconds,
-        report=teller(context),
+        teller=lambda number, count: teller(context, stretch=(number, count)),
     )
     context.interrupted = context.interrupted or outcome.ending == "interrupted"
     context.progress("proof of the multipliers", 1.0)
@@ -147,8 +148,10 @@ def _account(chain: Chain, outcome: TorusOutcome, value: float, share: float) ->
         names.append(f"{len(part.form.stages)} on {torus}")
     text = f"{chain.stages} stages on tori ({', '.join(names)}"
     text += f", {len(chain.head.stages)} dense)" if chain.head else ")"
-    text += f": {value:.6g}, {outcome.iterations} iterations over {outcome.looked} of "
-    text += f"{outcome.frequencies} frequencies"
+    at_once = f" in {outcome.stretches} stretches, each" if outcome.stretches > 1 else ""
+    text += f": {value:.6g}, {outcome.iterations} iterations{at_once} over "
+    text += "at most " if outcome.stretches > 1 else ""
+    text += f"{outcome.looked} of {outcome.frequencies} frequencies"
     if outcome.ending != "optimal":
         text += f", {outcome.ending} early"
     if math.isfinite(outcome.lower) and outcome.lower > 0.0:

@@ -25,11 +25,14 @@ from lipcert.bounds.torus.readings import Readings
 from lipcert.bounds.torus.slopes import channel_slopes, widened
 from lipcert.bounds.torus.windows import Windowed, taps
 from lipcert.conic.cost import FamilySize, RowSize
+from lipcert.conic.cuts import Cut, Stretch, groups_to_cut_at, stretches_between
 from lipcert.conic.fourier import FourierBlock, Row
 from lipcert.nonlinear.activations import Activation
 from lipcert.operators import Shape
 from lipcert.signals import SignalForm
 
+ITERATIONS = 30
+"""Of the solver, about."""
 TAKING_PART = 12
 """Frequencies of a part that have a primal matrix, about, and one more for each ..."""
 BINDING = 8
@@ -109,34 +112,56 @@ def torus_part(form: SignalForm) -> TorusPart | None:
     return TorusPart(form, images, selections, geometry)
 
 
-def family_size(part: TorusPart) -> FamilySize:
-    """What the cost of the blocks depends on."""
-    sizes = tuple(part.size(signal) for signal in range(part.last))
+def solving_work(part: TorusPart) -> float:
+    """Operations that finding the multipliers takes, about: of all stretches of a deep part."""
+    reads = [(number, own) for number in range(1, part.last) for own in _rows_read(part, number)]
+    reads.append((part.last, part.images.signals_read(part.last)))
+    cuts = [Cut(0, g, g) for g in (0, *groups_to_cut_at(part.last, reads))]
+    stretches = stretches_between(cuts, part.last - 1)
+    return ITERATIONS * sum(family_size(part, stretch).work for stretch in stretches)
+
+
+def family_size(part: TorusPart, stretch: Stretch) -> FamilySize:
+    """What the cost of the blocks of a stretch depends on."""
+    first, last = stretch.start.group, part.last - 1
+    last = last if stretch.stop is None else stretch.stop.group
+    sizes = tuple(part.size(signal) for signal in range(first, last + 1))
     rows = []
-    for number in range(1, part.last):
-        rows.append(RowSize(sizes[number], number, part.images.signals_read(number)))
-        if number in part.selections:
-            taps_of = part.selections[number].windowed.most * sizes[number]
-            before = part.images.before[number]
-            reads = (before,) if before >= 0 else part.images.signals_read(before)
-            rows.append(RowSize(taps_of, None, reads))
-    output = part.images.signals_read(part.last)
+    for number in range(first + 1, last + 1):
+        own, *taps_read = (tuple(g - first for g in read) for read in _rows_read(part, number))
+        rows.append(RowSize(part.size(number), number - first, own))
+        for read in taps_read:
+            count = part.selections[number].windowed.most * part.size(number)
+            rows.append(RowSize(count, None, read))
+    output: tuple[int, ...] = (last - first,)
+    if stretch.stop is None:
+        output = tuple(g - first for g in part.images.signals_read(part.last))
     frequencies = part.geometry.frequencies
     return FamilySize(
         sizes,
         rows,
         output,
-        entry_is_diagonal=0 not in output and _only_couples(part),
+        entry_is_diagonal=0 not in output and _only_couples(part, first, last),
         is_complex=True,
         frequencies=frequencies,
         taking_part=min(frequencies, TAKING_PART + sum(sizes[1:]) // BINDING),
     )
 
 
-def _only_couples(part: TorusPart) -> bool:
-    """Whether no stage that reads the entry has a square of what it reads."""
-    for number, stage in enumerate(part.form.stages, start=1):
-        if 0 in part.images.signals_read(number):
+def _rows_read(part: TorusPart, number: int) -> list[tuple[int, ...]]:
+    """What the rows of a stage read: its own, and those of the taps of windows."""
+    found = [part.images.signals_read(number)]
+    if number in part.selections:
+        before = part.images.before[number]
+        found.append((before,) if before >= 0 else part.images.signals_read(before))
+    return found
+
+
+def _only_couples(part: TorusPart, entry: int, last: int) -> bool:
+    """Whether no stage up to the last that reads an entry has a square of what it reads."""
+    for number in range(entry + 1, last + 1):
+        stage = part.form.stages[number - 1]
+        if entry in part.images.signals_read(number):
             slopes = None if number in part.selections else channel_slopes(stage)
             if slopes is None or not bool((slopes[0].square() == slopes[1]).all()):
                 return False

@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.torus.chain import Chain
 from lipcert.bounds.torus.head import behind_channel_sums, dense_size, is_dense
-from lipcert.bounds.torus.part import TorusPart, family_size, torus_part
+from lipcert.bounds.torus.part import ITERATIONS, TorusPart, solving_work, torus_part
 from lipcert.bounds.torus.reduction import MOST_ENTRY, entry_groups, reading_rows
 from lipcert.bounds.torus.signals import between, signal_cuts
 from lipcert.signals import SignalForm
 
-ITERATIONS = 30
-"""Of the solver, about."""
 RATE = 2e10
 """Operations per second that even a busy processor reaches in them."""
 LONGEST = 240.0
@@ -119,8 +117,7 @@ def _edges_and_pieces(
         stretch = between(form, start, ended)
         part = None if _is_one_number(stretch, ended) else torus_part(stretch)
         if part is not None:
-            work = ITERATIONS * family_size(part).work
-            found.append(_Piece(first, stop, PART_LOSS, work, part))
+            found.append(_Piece(first, stop, PART_LOSS, solving_work(part), part))
         else:
             found += _heads(stretch, first, stop)
     return edges, found

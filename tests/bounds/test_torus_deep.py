@@ -1,0 +1,66 @@
+"""Deep convolutional nets: a stretch at a time, near what the whole gives, and never below."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from generators.images import Images
+from generators.soundness import is_above, sampled_slopes
+
+from lipcert.bounds import BoundContext
+from lipcert.bounds.averaged import averaged_bound
+from lipcert.bounds.torus import torus_lipsdp
+from lipcert.bounds.torus.heads import TorusBound
+from lipcert.bounds.torus.part import ITERATIONS, family_size, solving_work, torus_part
+from lipcert.conic import cuts
+from lipcert.conic.cuts import Cut, Stretch
+from lipcert.graph import Graph
+from lipcert.signals import SignalForm, fold
+
+
+def deep(seed: int, *, residual: bool) -> Graph:
+    """Seventeen convolutions of two channels; with skips around every two."""
+    images = Images(seed)
+    value = images.d.relu(images.convolution("x", kernel=3, out=2))
+    for _ in range(8):
+        inner = images.d.relu(images.convolution(value, kernel=3, out=2))
+        inner = images.convolution(inner, kernel=3, out=2)
+        value = images.d.relu(images.d.total(value, inner) if residual else inner)
+    return images.d.graph(value)
+
+
+def bound(form: SignalForm) -> TorusBound:
+    """On the torus, without a limit of time."""
+    found = torus_lipsdp(form, BoundContext(), averaged_bound)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_little_above_the_optimum_and_never_below_a_slope(
+    residual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = deep(7, residual=residual)
+    form = fold(graph)
+    found = bound(form)
+    assert "stretches" in found.details
+    for slope in sampled_slopes(graph, np.random.default_rng(7)):
+        assert is_above(found.value, slope, "l2")
+    monkeypatch.setattr(cuts, "DEEP", 100)
+    whole = bound(form)
+    assert "stretches" not in whole.details
+    assert whole.value * (1.0 - 1e-5) < found.value < 1.02 * whole.value
+
+
+def test_deep_parts_are_planned_as_the_work_of_their_stretches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    part = torus_part(fold(deep(7, residual=False)))
+    assert part is not None
+    starts, stops = (9, 5, 0), (None, Cut(0, 13, 13), Cut(0, 9, 9))
+    each = [Stretch(Cut(0, g, g), stop) for g, stop in zip(starts, stops, strict=True)]
+    work = sum(family_size(part, stretch).work for stretch in each)
+    assert solving_work(part) == pytest.approx(ITERATIONS * work)
+    monkeypatch.setattr(cuts, "DEEP", 100)
+    whole = family_size(part, Stretch(Cut(0, 0, 0), None)).work
+    assert solving_work(part) == pytest.approx(ITERATIONS * whole)
