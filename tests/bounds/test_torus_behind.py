@@ -115,15 +115,14 @@ def test_a_part_behind_a_coupling_keeps_what_it_gets(monkeypatch: pytest.MonkeyP
     form = fold(net(3, circular=False, strides=(1, 2)))
     whole = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
 
-    def in_two(pieces: list[split._Piece], edges: int, budget: float) -> split._Plan:
+    def in_two(options: split._Options, budget: float) -> split._Plan:
         plan = split._Plan()
-        for stop in (1, 2):
-            part = (p for p in pieces if (p.start, p.stop) == (stop - 1, stop) and p.part)
-            plan = plan.with_piece(next(part))
-        heads = (p for p in pieces if (p.start, p.stop) == (2, edges - 1) and p.most is not None)
-        return plan.with_piece(next(heads))
+        for ends in ((0, 1), (1, 2)):
+            plan = plan.with_piece(next(p for p in options.pieces([ends]) if p.part))
+        behind = options.pieces([(2, len(options.edges) - 1)])
+        return plan.with_piece(next(p for p in behind if p.most is not None))
 
-    monkeypatch.setattr(split, "_least_loss", in_two)
+    monkeypatch.setattr(split, "_chosen", in_two)
     (segment,) = split.segments_of(form, BoundContext())
     assert segment.couplings == 2
     apart = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from generators.images import Images
@@ -9,9 +12,9 @@ from generators.soundness import is_above, sampled_slopes
 
 from lipcert.bounds import BoundContext
 from lipcert.bounds.averaged import averaged_bound
-from lipcert.bounds.torus import torus_lipsdp
+from lipcert.bounds.torus import split, torus_lipsdp
 from lipcert.bounds.torus.heads import TorusBound
-from lipcert.bounds.torus.part import ITERATIONS, family_size, solving_work, torus_part
+from lipcert.bounds.torus.part import ITERATIONS, TorusPart, family_size, solving_work, torus_part
 from lipcert.conic import cuts
 from lipcert.conic.cuts import Cut, Stretch
 from lipcert.graph import Graph
@@ -64,3 +67,29 @@ def test_deep_parts_are_planned_as_the_work_of_their_stretches(
     monkeypatch.setattr(cuts, "DEEP", 100)
     whole = family_size(part, Stretch(Cut(0, 0, 0), None)).work
     assert solving_work(part) == pytest.approx(ITERATIONS * whole)
+
+
+def test_one_part_for_all_is_found_without_looking_at_every_stretch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    form, asked = fold(deep(7, residual=False)), []
+
+    def counted(own: SignalForm) -> TorusPart | None:
+        asked.append(len(own.stages))
+        return torus_part(own)
+
+    monkeypatch.setattr(split, "torus_part", counted)
+    (segment,) = split.segments_of(form, BoundContext())
+    assert segment.chain is not None
+    assert asked == [17]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 10.0, math.inf])
+def test_few_pieces_are_what_all_plans_together_would_give(seconds: float) -> None:
+    options = split._Options(fold(deep(7, residual=False)))
+    budget = seconds * split.RATE
+    chosen = split._chosen(options, budget)
+    count = len(options.edges)
+    whole = options.pieces(itertools.combinations(range(count), 2))
+    wanted = split._least_loss(whole, count, budget)
+    assert (chosen.loss, chosen.work) == (wanted.loss, wanted.work)

@@ -74,7 +74,7 @@ def test_constants_of_earlier_segments_count(monkeypatch: pytest.MonkeyPatch) ->
     graph = with_head(0, "each element")
     form = fold(graph)
     whole = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
-    monkeypatch.setattr(split, "_least_loss", _two_segments)
+    monkeypatch.setattr(split, "_chosen", _two_segments)
     apart = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
     assert whole is not None
     assert apart is not None
@@ -88,11 +88,12 @@ def test_constants_of_earlier_segments_count(monkeypatch: pytest.MonkeyPatch) ->
             assert is_above_dual(float(table[i, j]), row, slope.error, "l2")
 
 
-def _two_segments(pieces: list[split._Piece], edges: int, budget: float) -> split._Plan:
+def _two_segments(options: split._Options, budget: float) -> split._Plan:
     """The first convolution by its own constant; then the second and the head as a chain."""
-    first = next(p for p in pieces if (p.start, p.stop) == (0, 1) and not p.is_joined)
-    second = next(p for p in pieces if (p.start, p.stop) == (1, 2) and p.part is not None)
-    head = next(p for p in pieces if (p.start, p.stop) == (2, edges - 1) and p.most is not None)
+    first = next(p for p in options.pieces([(0, 1)]) if not p.is_joined)
+    second = next(p for p in options.pieces([(1, 2)]) if p.part is not None)
+    behind = options.pieces([(2, len(options.edges) - 1)])
+    head = next(p for p in behind if p.most is not None)
     return split._Plan().with_piece(first).with_piece(second).with_piece(head)
 
 
@@ -144,12 +145,13 @@ def test_dense_stretches_keep_pairs_of_their_own(monkeypatch: pytest.MonkeyPatch
 
         return Constants(found.value, found.signals, pairwise, found.details)
 
-    def no_head(pieces: list[split._Piece], edges: int, budget: float) -> split._Plan:
-        first = next(p for p in pieces if (p.start, p.stop) == (0, 2) and p.part is not None)
-        rest = next(p for p in pieces if (p.start, p.stop) == (2, edges - 1) and not p.is_joined)
+    def no_head(options: split._Options, budget: float) -> split._Plan:
+        first = next(p for p in options.pieces([(0, 2)]) if p.part is not None)
+        behind = options.pieces([(2, len(options.edges) - 1)])
+        rest = next(p for p in behind if not p.is_joined)
         return split._Plan().with_piece(first).with_piece(rest)
 
-    monkeypatch.setattr(split, "_least_loss", no_head)
+    monkeypatch.setattr(split, "_chosen", no_head)
     found = torus_lipsdp(fold(graph), BoundContext(), tail)
     assert found is not None
     assert found.pairs is not None

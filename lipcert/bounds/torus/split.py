@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lipcert.bounds.context import BoundContext
@@ -98,29 +99,60 @@ def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
     Parts that follow one another, and dense stages behind them, are solved together.  Of all plans
     that the time left allows, the one with the fewest couplings and the fewest stages outside.
     """
-    edges, pieces = context.once(_edges_and_pieces, form)
-    chosen = _least_loss(pieces, len(edges), _budget(context))
-    return _joined(form, edges, chosen)
+    options = context.once(_options, form)
+    return _joined(form, options.edges, _chosen(options, _budget(context)))
 
 
-def _edges_and_pieces(
-    form: SignalForm, context: BoundContext
-) -> tuple[list[int | None], list[_Piece]]:
-    """Where a form can be cut, and all that lies between two cuts; plans choose among them."""
-    edges: list[int | None] = [*signal_cuts(form), None]
-    found: list[_Piece] = []
-    for first, stop in itertools.combinations(range(len(edges)), 2):
-        start, ended = edges[first], edges[stop]
+class _Options:
+    """Where a form can be cut, and all that can lie between two cuts; plans choose among them.
+
+    What lies between two cuts is found when it is asked for: a deep form has very many of them.
+    """
+
+    def __init__(self, form: SignalForm) -> None:
+        self.form = form
+        self.edges: list[int | None] = [*signal_cuts(form), None]
+        self._found: dict[tuple[int, int], list[_Piece]] = {}
+
+    def pieces(self, stretches: Iterable[tuple[int, int]]) -> list[_Piece]:
+        """Those of stretches from one edge to another."""
+        found: list[_Piece] = []
+        for first, stop in stretches:
+            if (first, stop) not in self._found:
+                self._found[first, stop] = self._between(first, stop)
+            found += self._found[first, stop]
+        return found
+
+    def _between(self, first: int, stop: int) -> list[_Piece]:
+        start, ended = self.edges[first], self.edges[stop]
         assert start is not None
-        stages = (len(form.stages) if ended is None else ended) - start
-        found.append(_Piece(first, stop, BOX_LOSS * (stages + 1)))
-        stretch = between(form, start, ended)
+        stages = (len(self.form.stages) if ended is None else ended) - start
+        found = [_Piece(first, stop, BOX_LOSS * (stages + 1))]
+        stretch = between(self.form, start, ended)
         part = None if _is_one_number(stretch, ended) else torus_part(stretch)
         if part is not None:
-            found.append(_Piece(first, stop, PART_LOSS, solving_work(part), part))
-        else:
-            found += _heads(stretch, first, stop)
-    return edges, found
+            return [*found, _Piece(first, stop, PART_LOSS, solving_work(part), part)]
+        return found + _heads(stretch, first, stop)
+
+
+def _options(form: SignalForm, context: BoundContext) -> _Options:
+    return _Options(form)
+
+
+def _chosen(options: _Options, budget: float) -> _Plan:
+    """The plan of least loss: first of those of one piece, then of two, then of all.
+
+    More pieces lose more, so what the first hold is not looked for among the others.
+    """
+    count = len(options.edges)
+    everything = list(itertools.combinations(range(count), 2))
+    for most in (1, 2):
+        few = [ends for ends in everything if 0 in ends or count - 1 in ends]
+        few = [(0, count - 1)] if most == 1 else few
+        plan = _least_loss(options.pieces(few), count, budget)
+        if plan.loss <= most * PART_LOSS:
+            return plan
+    return _least_loss(options.pieces(everything), count, budget)
 
 
 def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
