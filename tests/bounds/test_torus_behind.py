@@ -119,7 +119,7 @@ def test_a_part_behind_a_coupling_keeps_what_it_gets(monkeypatch: pytest.MonkeyP
         plan = split._Plan()
         for ends in ((0, 1), (1, 2)):
             plan = plan.with_piece(next(p for p in options.pieces([ends]) if p.part))
-        behind = options.pieces([(2, len(options.edges) - 1)])
+        behind = options.pieces([(2, options.last)])
         return plan.with_piece(next(p for p in behind if p.most is not None))
 
     monkeypatch.setattr(split, "_chosen", in_two)

@@ -89,7 +89,6 @@ def test_few_pieces_are_what_all_plans_together_would_give(seconds: float) -> No
     options = split._Options(fold(deep(7, residual=False)))
     budget = seconds * split.RATE
     chosen = split._chosen(options, budget)
-    count = len(options.edges)
-    whole = options.pieces(itertools.combinations(range(count), 2))
-    wanted = split._least_loss(whole, count, budget)
+    whole = options.pieces(itertools.combinations(range(options.last + 1), 2))
+    wanted = split._least_loss(options.boxes() + whole, options.last, budget)
     assert (chosen.loss, chosen.work) == (wanted.loss, wanted.work)

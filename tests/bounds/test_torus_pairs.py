@@ -90,9 +90,9 @@ def test_constants_of_earlier_segments_count(monkeypatch: pytest.MonkeyPatch) ->
 
 def _two_segments(options: split._Options, budget: float) -> split._Plan:
     """The first convolution by its own constant; then the second and the head as a chain."""
-    first = next(p for p in options.pieces([(0, 1)]) if not p.is_joined)
+    first = next(p for p in options.boxes() if (p.start, p.stop) == (0, 1))
     second = next(p for p in options.pieces([(1, 2)]) if p.part is not None)
-    behind = options.pieces([(2, len(options.edges) - 1)])
+    behind = options.pieces([(2, options.last)])
     head = next(p for p in behind if p.most is not None)
     return split._Plan().with_piece(first).with_piece(second).with_piece(head)
 
@@ -147,8 +147,7 @@ def test_dense_stretches_keep_pairs_of_their_own(monkeypatch: pytest.MonkeyPatch
 
     def no_head(options: split._Options, budget: float) -> split._Plan:
         first = next(p for p in options.pieces([(0, 2)]) if p.part is not None)
-        behind = options.pieces([(2, len(options.edges) - 1)])
-        rest = next(p for p in behind if not p.is_joined)
+        rest = next(p for p in options.boxes() if (p.start, p.stop) == (2, options.last))
         return split._Plan().with_piece(first).with_piece(rest)
 
     monkeypatch.setattr(split, "_chosen", no_head)

@@ -114,25 +114,54 @@ class _Options:
         self.edges: list[int | None] = [*signal_cuts(form), None]
         self._found: dict[tuple[int, int], list[_Piece]] = {}
 
-    def pieces(self, stretches: Iterable[tuple[int, int]]) -> list[_Piece]:
-        """Those of stretches from one edge to another."""
-        found: list[_Piece] = []
-        for first, stop in stretches:
-            if (first, stop) not in self._found:
-                self._found[first, stop] = self._between(first, stop)
-            found += self._found[first, stop]
+    @property
+    def last(self) -> int:
+        """The edge that is the output."""
+        return len(self.edges) - 1
+
+    def boxes(self) -> list[_Piece]:
+        """Of all stretches, as maps that are known by their constants alone."""
+        found = []
+        for first, stop in itertools.combinations(range(len(self.edges)), 2):
+            start, ended = self.edges[first], self.edges[stop]
+            assert start is not None
+            stages = (len(self.form.stages) if ended is None else ended) - start
+            found.append(_Piece(first, stop, BOX_LOSS * (stages + 1)))
         return found
 
+    def pieces(self, stretches: Iterable[tuple[int, int]]) -> list[_Piece]:
+        """Parts and heads: those of stretches from one edge to another."""
+        return [piece for first, stop in stretches for piece in self._between(first, stop)]
+
+    def affordable(self, budget: float) -> list[_Piece]:
+        """Those of all stretches, but for parts that contain one beyond the budget."""
+        found = []
+        for first in range(self.last):
+            is_enough = False
+            for stop in range(first + 1, self.last + 1):
+                if is_enough and self._ends_in_an_image(stop):
+                    continue
+                own = self._between(first, stop)
+                is_enough |= any(p.part is not None and p.work > budget for p in own)
+                found += own
+        return found
+
+    def _ends_in_an_image(self, stop: int) -> bool:
+        return any(piece.part is not None for piece in self._between(stop - 1, stop))
+
     def _between(self, first: int, stop: int) -> list[_Piece]:
+        if (first, stop) not in self._found:
+            self._found[first, stop] = self._made(first, stop)
+        return self._found[first, stop]
+
+    def _made(self, first: int, stop: int) -> list[_Piece]:
         start, ended = self.edges[first], self.edges[stop]
         assert start is not None
-        stages = (len(self.form.stages) if ended is None else ended) - start
-        found = [_Piece(first, stop, BOX_LOSS * (stages + 1))]
         stretch = between(self.form, start, ended)
         part = None if _is_one_number(stretch, ended) else torus_part(stretch)
         if part is not None:
-            return [*found, _Piece(first, stop, PART_LOSS, solving_work(part), part)]
-        return found + _heads(stretch, first, stop)
+            return [_Piece(first, stop, PART_LOSS, solving_work(part), part)]
+        return _heads(stretch, first, stop)
 
 
 def _options(form: SignalForm, context: BoundContext) -> _Options:
@@ -144,15 +173,15 @@ def _chosen(options: _Options, budget: float) -> _Plan:
 
     More pieces lose more, so what the first hold is not looked for among the others.
     """
-    count = len(options.edges)
-    everything = list(itertools.combinations(range(count), 2))
-    for most in (1, 2):
-        few = [ends for ends in everything if 0 in ends or count - 1 in ends]
-        few = [(0, count - 1)] if most == 1 else few
-        plan = _least_loss(options.pieces(few), count, budget)
-        if plan.loss <= most * PART_LOSS:
+    last, boxes = options.last, options.boxes()
+    for pieces, stretches in (
+        (1, [(0, last)]),
+        (2, [(0, k) for k in range(1, last)] + [(k, last) for k in range(last)]),
+    ):
+        plan = _least_loss(boxes + options.pieces(stretches), last, budget)
+        if plan.loss <= pieces * PART_LOSS:
             return plan
-    return _least_loss(options.pieces(everything), count, budget)
+    return _least_loss(boxes + options.affordable(budget), last, budget)
 
 
 def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
@@ -172,12 +201,12 @@ def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
     return found
 
 
-def _least_loss(pieces: list[_Piece], edges: int, budget: float) -> _Plan:
+def _least_loss(pieces: list[_Piece], last: int, budget: float) -> _Plan:
     """The plan of least loss within a budget of work, of several such the one of least work.
 
     By dynamic programming over the edges: of plans that lose the same, the one of least work.
     """
-    best: list[dict[tuple[bool, float], _Plan]] = [{} for _ in range(edges)]
+    best: list[dict[tuple[bool, float], _Plan]] = [{} for _ in range(last + 1)]
     best[0][False, 0.0] = _Plan()
     for piece in sorted(pieces, key=lambda piece: (piece.start, piece.stop)):
         for plan in best[piece.start].values():
@@ -187,7 +216,7 @@ def _least_loss(pieces: list[_Piece], edges: int, budget: float) -> _Plan:
             key = longer.ends_in_part, round(longer.loss, 6)
             if key not in known or longer.work < known[key].work:
                 known[key] = longer
-    return min(best[-1].values(), key=lambda plan: (plan.loss, plan.work))
+    return min(best[last].values(), key=lambda plan: (plan.loss, plan.work))
 
 
 def _joined(form: SignalForm, edges: list[int | None], plan: _Plan) -> list[Segment]:
