@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 AUTO = ("blocks", "exact", "autolip", "averaged", "lipsdp")
 """What ``method="auto"`` runs, in order, while time is left; the smallest bound counts."""
+EARLY = ("autolip", "averaged")
+"""Of them those that leave time to the others."""
 LEFT_FOR_LOWER = 0.1
 """Share of the time limit for the lower bound where the upper one has used up all of it."""
 
@@ -204,7 +206,8 @@ def _run_methods(form: SignalForm, context: BoundContext, method: str) -> dict[s
         if results and (context.expired or any(found.exact for found in results.values())):
             break
         try:
-            results[name] = context.once(METHODS[name], form)
+            run = context.early if name in EARLY else context.once
+            results[name] = run(METHODS[name], form)
         except UnsupportedError:
             continue  # a method for special models only
         except SolverError as error:

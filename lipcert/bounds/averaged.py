@@ -9,6 +9,7 @@ Fazlyab et al. 2024).  In l2 the sum is replaced by the joint operator
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from lipcert.bounds.autolip import autolip_bound, pairwise_constants, slope_constant
 from lipcert.bounds.combine import combine
-from lipcert.bounds.context import BoundContext
+from lipcert.bounds.context import BoundContext, OutOfTimeError
 from lipcert.bounds.result import METHODS, Constants
 from lipcert.bounds.rows import Rows, pull_back
 from lipcert.operators import Reshape, Shape, Transpose
@@ -37,6 +38,9 @@ WEIGHT_STEPS = 30
 SMALL_SIDE = 64
 """Outputs up to which that iteration computes eigenvectors exactly."""
 
+QUICK = 1e9
+"""Operations on the rows of the output, which those of pairs are made of, that need no time."""
+
 
 @METHODS.register("averaged")
 def averaged_bound(form: SignalForm, context: BoundContext) -> Constants:
@@ -45,7 +49,7 @@ def averaged_bound(form: SignalForm, context: BoundContext) -> Constants:
     A stage whose rows are too many, or that the deadline does not leave time for, keeps the
     product bound; that is a bound too, so the method can stop anywhere.
     """
-    plain = context.once(autolip_bound, form)
+    plain = context.early(autolip_bound, form)
     if not math.isfinite(plain.value):
         return plain
     constants, remainders = {0: 1.0}, {0: 1.0}
@@ -55,17 +59,23 @@ def averaged_bound(form: SignalForm, context: BoundContext) -> Constants:
         before = combine(stage.terms, constants, context)
         if k in chosen and context.settings.leaves_time_for(chosen[k]):
             shape = next(iter(stage.terms.values())).out_shape
-            rows = _rows(form, stage.terms, shape, context)
-            before = min(before, through_rows(rows, remainders, context))
+            with suppress(OutOfTimeError):
+                rows = _rows(form, stage.terms, shape, context, optional=True)
+                before = min(before, through_rows(rows, remainders, context))
         product = mul_up(slope_constant(stage, context.norm), before)
         constants[k] = min(product, plain.signals[k])
         # a remainder R_k(v_k) is as steep as v_k; a stage without slopes passes as it is
         remainders[k] = constants[k] if stage.nonlinearity.slopes is None else before
     context.progress("rows of the output", 1.0)
     value = min(plain.value, combine(form.output_terms, constants, context))
-    if len(form.stages) + 1 not in chosen:
+    work = chosen.get(len(form.stages) + 1)
+    if work is None:
         return Constants(value, constants, plain.pairwise)
-    rows = _rows(form, form.output_terms, form.output_shape, context)
+    try:
+        optional = work > QUICK
+        rows = _rows(form, form.output_terms, form.output_shape, context, optional=optional)
+    except OutOfTimeError:
+        return Constants(value, constants, plain.pairwise)
     value = min(value, through_rows(rows, remainders, context))
     return Constants(value, constants, lambda: _pairwise(rows, remainders, plain, context))
 
@@ -120,14 +130,17 @@ def _row_work(form: SignalForm, k: int, terms: Terms) -> float | None:
     return count * one_pass + 2.0 * count * count * sizes + float(count) ** 3
 
 
-def _rows(form: SignalForm, terms: Terms, shape: Shape, context: BoundContext) -> dict[int, Rows]:
+def _rows(
+    form: SignalForm, terms: Terms, shape: Shape, context: BoundContext, *, optional: bool = False
+) -> dict[int, Rows]:
     """Rows of H on each signal, those of remainders already multiplied by r."""
 
     def centre(signal: int) -> float | Tensor | None:
         slopes = form.stages[signal - 1].nonlinearity.slopes
         return None if slopes is None else slopes.centre
 
-    rows = pull_back(form, terms, math.prod(shape), shape, centre, context)
+    count = math.prod(shape)
+    rows = pull_back(form, terms, count, shape, centre, context, optional=optional)
     return {
         signal: part if signal == 0 else _times_half_width(form, signal, part, context)
         for signal, part in rows.items()

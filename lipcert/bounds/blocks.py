@@ -86,7 +86,7 @@ def blocks_of(form: SignalForm, context: BoundContext) -> tuple[Block, ...]:
 def block_bound(form: SignalForm, context: BoundContext) -> Constants:
     """The constants of one block: of its symmetric Jacobians, which cost least, or averaged."""
     own = context.once(symmetric_bound, form)
-    return context.once(averaged_bound, form) if own is None else own
+    return context.early(averaged_bound, form) if own is None else own
 
 
 def product_of(

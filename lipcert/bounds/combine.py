@@ -53,7 +53,9 @@ def _joint(
     live = {j: A for j, A in terms.items() if parts[j] > 0.0}
     side = next(iter(terms.values())).out_size
     work = sum(explicit_work(A) for A in live.values()) + float(side) ** 3
-    if side > context.settings.max_side or work > context.settings.max_work:
+    settings = context.settings
+    fits = side <= settings.max_side and work <= settings.max_work
+    if not fits or not settings.leaves_time_for(work):
         return math.inf
     gram = torch.zeros(1, side, side, dtype=torch.float64, device=context.device)
     error = 0.0
@@ -66,5 +68,5 @@ def _joint(
         budget = add_up(budget, parts[j])
     error = add_up(error, mul_up(float(frobenius_up(gram)), 2.0**-50 * len(live)))
     scale = power_of_two_scale(gram)
-    eigenvalue = mul_up(EIGENVALUE_BOUNDS[context.settings.spectral](gram / scale), scale)
+    eigenvalue = mul_up(EIGENVALUE_BOUNDS[settings.spectral](gram / scale), scale)
     return mul_up(sqrt_up(add_up(max(eigenvalue, 0.0), error)), sqrt_up(budget))

@@ -66,7 +66,7 @@ class _Proved:
 
 def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Constants:
     METHODS.check_norm("lipsdp", context.norm)
-    plain = context.once(autolip_bound, form)
+    plain = context.early(autolip_bound, form)
     if not math.isfinite(plain.value) or plain.value == 0.0:
         return plain
     if not SMALLEST < plain.value < 1.0 / SMALLEST:
@@ -82,7 +82,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
             return found
     if all(stretch.boxed for stretch in stretches):
         too_large = "too large for a matrix inequality in this time and memory: the averaged bound"
-        return replace(context.once(averaged_bound, form), details=too_large)
+        return replace(context.early(averaged_bound, form), details=too_large)
     parts = [_part(live, stretch, context) for stretch in stretches]
     problem = relax(parts, context, per_layer=per_layer)
     scaled = problem.scaled(problem.start)
@@ -95,7 +95,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     proved = _Proved(scaled, solution, y, value)
     details = f"{describe(live, stretches)}; {_account(proved, share)}"
     if solution.ending != "optimal" or any(stretch.boxed for stretch in stretches):
-        plain = context.once(averaged_bound, form)
+        plain = context.early(averaged_bound, form)
         if plain.value < value:
             details += f"; that gives {value:.6g}, the averaged bound is smaller"
     multipliers = None
@@ -129,7 +129,7 @@ def _by_blocks(
     form: SignalForm, blocks: tuple[Block, ...], context: BoundContext
 ) -> Constants | None:
     """The bound with a matrix inequality for each residual block and what is between them."""
-    plain = context.once(averaged_bound, form)
+    plain = context.early(averaged_bound, form)
     own = _one_block if len(blocks) > 1 else block_bound  # a single one is this very model
     found = product_of(form, blocks, context, own)
     if not found.value < plain.value:
@@ -149,12 +149,12 @@ def _one_block(form: SignalForm, context: BoundContext) -> Constants:
     if known is not None:
         return known
     if context.expired:
-        return context.once(averaged_bound, form)
+        return context.early(averaged_bound, form)
     try:
         return lipsdp_neuron_bound(form, context)
     except SolverError as error:
         logger.info("%s", error)
-        return context.once(averaged_bound, form)
+        return context.early(averaged_bound, form)
 
 
 def _on_the_torus(
@@ -165,7 +165,7 @@ def _on_the_torus(
     It takes one of several equal parts of the time.  The averaged bound comes first: what it is
     worth must not depend on the time left over.
     """
-    plain = context.once(averaged_bound, form)
+    plain = context.early(averaged_bound, form)
     try:
         with context.until(next_share(context, parts)) as share:
             found = torus_lipsdp(live, share, lipsdp_neuron_bound)

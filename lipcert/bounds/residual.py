@@ -52,7 +52,7 @@ CLOSE = 4.0
 
 
 def _steepness(form: SignalForm, context: BoundContext) -> float:
-    product = context.once(autolip_bound, form).value
+    product = context.early(autolip_bound, form).value
     if not 1.0 <= product < CLOSE or context.expired:
         return product
     return min(product, averaged_bound(form, context).value)

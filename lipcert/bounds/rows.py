@@ -55,6 +55,8 @@ def pull_back(
     shape: tuple[int, ...],
     centre: Centre,
     context: BoundContext,
+    *,
+    optional: bool = False,
 ) -> dict[int, Rows]:
     """Rows of the maps from each signal to ``Σ_j terms[j] z_j``, all nonlinearities linearised.
 
@@ -62,8 +64,9 @@ def pull_back(
     ----------
     count, shape : number and shape of the outputs, all of which are pulled back.
     centre : slope kept of each stage (by signal index); None to stop there.
+    optional : whether to give up at the deadline.
 
-    Returns the rows by signal index, 0 being the input.
+    Returns the rows by signal index, 0 being the input.  Raises OutOfTimeError where it gives up.
     """
     basis = flat_identity(0, count, shape, context.device)
     pulled: dict[int, Tensor] = {}
@@ -73,6 +76,8 @@ def pull_back(
     for signal in sorted(range(len(form.stages) + 1), reverse=True):
         if signal not in pulled:
             continue
+        if optional:
+            context.leave_if_expired()
         cotangent, error = pulled.pop(signal), errors.pop(signal)
         rows[signal] = Rows(cotangent.reshape(count, -1), error)
         slope = centre(signal) if signal else None

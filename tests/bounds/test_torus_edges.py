@@ -119,30 +119,42 @@ def test_squares_that_underflow_are_not_proved(size: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("work", "value", "wanted"),
-    [(1.0, 5.0, 5.0), (1.0, 20.0, 10.0), (9.0, 5.0, 10.0), (1.0, None, 10.0)],
+    ("work", "loss", "value", "wanted"),
+    [
+        (1.0, 4.0, 5.0, 5.0),  # less work
+        (9.0, 2.0, 5.0, 5.0),  # less loss
+        (9.0, 3.0, 5.0, 10.0),  # neither
+        (1.0, 4.0, 20.0, 10.0),
+        (1.0, 4.0, None, 10.0),
+    ],
 )
 def test_of_two_plans_the_smaller_bound_counts(
-    work: float, value: float | None, wanted: float, monkeypatch: pytest.MonkeyPatch
+    work: float, loss: float, value: float | None, wanted: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A plan of several couplings, and another that the time left allows if it takes less work."""
+    """A plan of several couplings, and another where that takes less work or loses less."""
     form = SignalForm((1,), (), {}, (1,))
     chain = SimpleNamespace(parts=[1, 2], head=form, stages=4)
-    plans = [[Segment(0, None, cast(Chain, chain), own)] for own in (9.0, work)]
+    both = ((9.0, 3.0), (work, loss))
+    plans = [[Segment(0, None, cast(Chain, chain), *own)] for own in both]
     values = {id(plans[0]): 10.0, id(plans[1]): value}
 
-    def along(form: object, plan: list[Segment], *rest: object) -> TorusBound:
+    def along(form: object, plan: list[Segment], *rest: object) -> tuple[TorusBound, float]:
         found = values[id(plan)]
         if found is None:
             raise SolverError("lipsdp", "no start", "use another method")
-        return TorusBound(found, None, "")
+        return TorusBound(found, None, ""), 1.0
 
-    rest = list(plans)
-    monkeypatch.setattr(method, "segments_of", lambda form, context: rest.pop(0))
+    asked = []
+
+    def planned(form: SignalForm, context: BoundContext, rate: float = 0.0) -> list[Segment]:
+        asked.append(rate)
+        return plans[min(len(asked) - 1, 1)]
+
+    monkeypatch.setattr(method, "segments_of", planned)
     monkeypatch.setattr(method, "_along", along)
     monkeypatch.setattr(method, "fused", lambda form: form)
     monkeypatch.setattr(method, "without_rearranged_input", lambda form: form)
     found = torus_lipsdp(form, BoundContext(), averaged_bound)
     assert found is not None
     assert found.value == wanted
-    assert not rest
+    assert len(asked) == 3

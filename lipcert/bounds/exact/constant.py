@@ -41,7 +41,7 @@ def exact_constant(form: SignalForm, context: BoundContext) -> Constants:
 
     Infinite where AutoLip's is.  Raises UnsupportedError for any other model.
     """
-    plain = context.once(autolip_bound, form)
+    plain = context.early(autolip_bound, form)
     if not math.isfinite(plain.value):
         return plain
     found = []

@@ -78,9 +78,25 @@ def with_head(
         return None
 
     def pairs(context: BoundContext) -> np.ndarray:
-        return pairs_times(tail(alone, context).pairwise(), scale)
+        try:
+            return pairs_times(tail(alone, context).pairwise(), scale)
+        except SolverError:  # in the time that is left by now: no more than the bound itself says
+            outputs = math.prod(alone.output_shape)
+            return pairs_times(np.full((outputs, outputs), math.inf), 1.0)
 
     return TorusBound(value, pairs, _account(outcome))
+
+
+def fits_together(chain: Chain, problem: ChainProblem, context: BoundContext) -> bool:
+    """Whether the time and memory left allow the last part and its head in one problem."""
+    both = behind(chain, problem, problem.start)
+    return both is not None and _fits(both, context)
+
+
+def _fits(both: Behind, context: BoundContext) -> bool:
+    left = min(context.settings.deadline - time.monotonic(), LONGEST)
+    work, elements = _cost(both)
+    return elements <= MOST_ELEMENTS and ITERATIONS * work <= SHARE * left * RATE
 
 
 def _proved(both: Behind, y: Tensor, ys: list[Tensor]) -> tuple[SignalForm, Tensor] | None:
@@ -103,11 +119,10 @@ def _together(
 ) -> JointOutcome:
     """The part and its head solved together, where the time and memory left allow it."""
     starts = [torch.cat((both.of_body(y), y[problem.neurons])) for y in ys]
+    if context.expired or not _fits(both, context):
+        return JointOutcome(starts[0], ending="none")
     now = time.monotonic()
     left = min(context.settings.deadline - now, LONGEST)
-    work, elements = _cost(both)
-    if context.expired or elements > MOST_ELEMENTS or ITERATIONS * work > SHARE * left * RATE:
-        return JointOutcome(starts[0], ending="none")
     joint = both.joint()
     tell = teller(context, "with the head, iteration", before, digits=4.0)
     for start in starts:

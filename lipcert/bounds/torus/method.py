@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
@@ -11,9 +12,9 @@ from lipcert.bounds.result import pairs_times
 from lipcert.bounds.torus.chain import Chain, chain_problem
 from lipcert.bounds.torus.fusing import fused, unfused
 from lipcert.bounds.torus.head import without_rearranged_input
-from lipcert.bounds.torus.heads import Pairs, Tail, TorusBound, teller, with_head
+from lipcert.bounds.torus.heads import Pairs, Tail, TorusBound, fits_together, teller, with_head
 from lipcert.bounds.torus.signals import between
-from lipcert.bounds.torus.split import Segment, segments_of
+from lipcert.bounds.torus.split import PART_LOSS, RATE, Segment, segments_of
 from lipcert.conic.fourier_proof import proven_families
 from lipcert.conic.stretches import solve_by_stretches
 from lipcert.conic.torus_solver import TorusOutcome
@@ -26,7 +27,13 @@ TOLERANCE = 1e-6
 ROUGH = 1e-2
 """The same where a head follows, which is then solved with the last part."""
 FIRST_SHARE = 0.5
-"""Part of the time that a chain may take before its head is."""
+"""Part of the time that a chain may take before its last part and its head are solved together."""
+LONE_SHARE = 0.85
+"""The same where they are not: what is left is for the head alone."""
+FASTER = 2.0
+"""What a second plan counts on, against the rate of the first: it need not come to its end."""
+LEAST_TIME = 0.1
+"""Seconds below which the time of a plan tells nothing of the machine."""
 PASSES_OF_PROOF = 8.0
 """What the proof takes, in units of one look at all blocks, if the first try fails."""
 
@@ -40,46 +47,54 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
     segments = segments_of(form, context)
     if not any(segment.gains for segment in segments):
         return None
-    found = _along(form, segments, context, tail)
-    if sum(segment.couplings for segment in segments) > 1 and not context.expired:
-        found = _or_by_less(form, segments, found, context, tail)
+    found, seconds = _along(form, segments, context, tail)
+    rate = FASTER * sum(segment.work for segment in segments) / max(seconds, LEAST_TIME)
+    for plan in _other_plans(form, segments, context, rate):
+        try:
+            other, _ = _along(form, plan, context, tail)
+        except SolverError:
+            continue
+        found = other if other.value < found.value else found
     return found
 
 
-def _or_by_less(
-    form: SignalForm, segments: list[Segment], found: TorusBound, context: BoundContext, tail: Tail
-) -> TorusBound:
-    """The smaller of what was found and what a plan for the time still left gives.
+def _other_plans(
+    form: SignalForm, segments: list[Segment], context: BoundContext, rate: float
+) -> Iterator[list[Segment]]:
+    """What the time still left allows: a plan that loses less, at the rate of the first one.
 
-    Several couplings can cost more than a stretch that is bounded by its own constant.
+    And, since several couplings can cost more than a stretch that is bounded by its own constant,
+    one of less work than theirs.
     """
-    others = segments_of(form, context)
-    works = [sum(segment.work for segment in plan) for plan in (others, segments)]
-    if works[0] >= works[1] or not any(segment.gains for segment in others):
-        return found
-    try:
-        other = _along(form, others, context, tail)
-    except SolverError:
-        return found
-    return other if other.value < found.value else found
+    if not context.expired and any(segment.loss > PART_LOSS for segment in segments):
+        plan = segments_of(form, context, max(RATE, rate))
+        if sum(s.loss for s in plan) < sum(s.loss for s in segments):
+            yield plan
+    if not context.expired and sum(segment.couplings for segment in segments) > 1:
+        plan = segments_of(form, context)
+        is_less = sum(s.work for s in plan) < sum(s.work for s in segments)
+        if is_less and any(segment.gains for segment in plan):
+            yield plan
 
 
 def _along(
     form: SignalForm, segments: list[Segment], context: BoundContext, tail: Tail
-) -> TorusBound:
-    """The product over the segments of a plan."""
-    value, pairs, told = 1.0, None, []
+) -> tuple[TorusBound, float]:
+    """The product over the segments of a plan, and the seconds that its chains took."""
+    value, pairs, told, seconds = 1.0, None, [], 0.0
     for place, segment in enumerate(segments):
         if segment.chain is not None:
+            began = time.monotonic()
             with context.until(_end_of_share(context, segments[place:])) as own:
                 found = _solved(segment.chain, own, tail)
+            seconds += time.monotonic() - began
         else:
             found = _other(form, segment, context, tail)
         if segment.stop is None:
             pairs = _behind(value, found.pairs)
         value = mul_up(value, found.value)
         told.append(found.details)
-    return TorusBound(value, pairs, "; times ".join(told))
+    return TorusBound(value, pairs, "; times ".join(told)), seconds
 
 
 def _behind(factor: float, pairs: Pairs | None) -> Pairs | None:
@@ -121,7 +136,10 @@ def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     problem = chain_problem(chain, context)
     now, deadline = time.monotonic(), context.settings.deadline
     headed = chain.head is not None
-    left = max(deadline - now, 0.0) * (FIRST_SHARE if headed else 1.0)
+    share = 1.0
+    if headed:
+        share = FIRST_SHARE if fits_together(chain, problem, context) else LONE_SHARE
+    left = max(deadline - now, 0.0) * share
     outcome = solve_by_stretches(
         problem.families,
         problem.start,

@@ -37,12 +37,14 @@ class Segment:
     Parameters
     ----------
     work : operations that solving the chain takes, about; 0 for something else.
+    loss : how much worse it makes the bound than one inequality of the whole would, about.
     """
 
     start: int
     stop: int | None
     chain: Chain | None
     work: float = 0.0
+    loss: float = 0.0
 
     @property
     def couplings(self) -> int:
@@ -93,14 +95,15 @@ class _Plan:
         return bool(self.pieces) and self.pieces[-1].part is not None
 
 
-def segments_of(form: SignalForm, context: BoundContext) -> list[Segment]:
+def segments_of(form: SignalForm, context: BoundContext, rate: float = RATE) -> list[Segment]:
     """The segments of a form in order; their constants multiply.
 
     Parts that follow one another, and dense stages behind them, are solved together.  Of all plans
-    that the time left allows, the one with the fewest couplings and the fewest stages outside.
+    that the time left allows at so many operations per second, the one with the fewest couplings
+    and the fewest stages outside.
     """
     options = context.once(_options, form)
-    return _joined(form, options.edges, _chosen(options, _budget(context)))
+    return _joined(form, options.edges, _chosen(options, _budget(context, rate)))
 
 
 class _Options:
@@ -234,14 +237,15 @@ def _joined(form: SignalForm, edges: list[int | None], plan: _Plan) -> list[Segm
 def _segment(form: SignalForm, edges: list[int | None], own: list[_Piece]) -> Segment:
     start, stop = edges[own[0].start], edges[own[-1].stop]
     assert start is not None
+    loss = sum(piece.loss for piece in own)
     if not own[0].is_joined:
-        return Segment(start, stop, None)
+        return Segment(start, stop, None, loss=loss)
     chain = Chain([piece.part for piece in own if piece.part is not None])
     if own[-1].most is not None:
         behind = edges[own[-1].start]
         assert behind is not None
         chain = Chain(chain.parts, between(form, behind, stop), own[-1].most)
-    return Segment(start, stop, chain, sum(piece.work for piece in own))
+    return Segment(start, stop, chain, sum(piece.work for piece in own), loss)
 
 
 def _is_one_number(form: SignalForm, ended: int | None) -> bool:
@@ -249,6 +253,6 @@ def _is_one_number(form: SignalForm, ended: int | None) -> bool:
     return ended is None and math.prod(form.output_shape[2:]) == 1
 
 
-def _budget(context: BoundContext) -> float:
+def _budget(context: BoundContext, rate: float) -> float:
     left = min(context.settings.deadline - time.monotonic(), LONGEST)
-    return max(left, 0.5) * SHARE * RATE
+    return max(left, 0.5) * SHARE * rate
