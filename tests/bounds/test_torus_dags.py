@@ -16,6 +16,7 @@ from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.lipsdp import lipsdp_neuron_bound
 from lipcert.bounds.plan import Stretch
 from lipcert.bounds.torus import split, torus_lipsdp
+from lipcert.conic.problem import ScaledProblem
 from lipcert.graph import Affine
 from lipcert.operators import (
     Dense,
@@ -84,3 +85,28 @@ def test_channels_that_share_couplings_cost_a_little_and_stay_a_bound(
     assert every.value * (1.0 - 1e-6) <= shared.value <= 2.0 * every.value
     for slope in sampled_slopes(graph, np.random.default_rng(seed)):
         assert is_above(shared.value, slope, "l2")
+
+
+def test_the_torus_is_tried_where_one_block_is_far_from_its_optimum(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where no multipliers near the optimum are proved: here those that are count four times."""
+    images = Images(3, circular=True)
+    inner = images.d.relu(images.convolution("x", kernel=3, out=3))
+    form = fold(images.d.graph(images.convolution(inner, kernel=3, out=2)))
+    whole = lipsdp_neuron_bound(form, BoundContext())
+    assert "one block" in whole.details
+    proven = lipsdp_module.proven_multipliers
+
+    def loose(
+        scaled: ScaledProblem, y: torch.Tensor, inside: torch.Tensor | None
+    ) -> tuple[torch.Tensor, float]:
+        found, share = proven(scaled, y, inside)
+        return 4.0 * found, share
+
+    monkeypatch.setattr(lipsdp_module, "proven_multipliers", loose)
+    found = lipsdp_neuron_bound(form, BoundContext())
+    assert "tori" in found.details
+    assert found.value == pytest.approx(whole.value, rel=1e-5)
+    monkeypatch.setattr(lipsdp_module, "FAR", 10.0)
+    assert lipsdp_neuron_bound(form, BoundContext()).value > 1.5 * whole.value

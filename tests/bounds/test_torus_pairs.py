@@ -131,6 +131,25 @@ def test_pairs_are_found_with_the_whole_of_the_time(monkeypatch: pytest.MonkeyPa
     assert seen[1:] == [deadline]
 
 
+def test_pairs_that_are_not_to_be_had_any_more_say_nothing() -> None:
+    """The table of the bound itself is what counts then: nothing is raised when it is asked for."""
+    seen = []
+
+    def once(form: SignalForm, context: BoundContext) -> Constants:
+        seen.append(form)
+        if len(seen) > 1:
+            raise SolverError("lipsdp", "no proof", "use another method")
+        return lipsdp_neuron_bound(form, context)
+
+    found = torus_lipsdp(fold(with_head(2, "each element")), BoundContext(), once)
+    assert found is not None
+    assert found.pairs is not None
+    table = found.pairs(BoundContext())
+    assert len(seen) == 2
+    assert np.array_equal(table == 0.0, np.eye(len(table), dtype=bool))
+    assert np.isinf(table).sum() == len(table) * (len(table) - 1)
+
+
 def test_dense_stretches_keep_pairs_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the head is not part of a chain, its own method finds them, when they are asked for."""
     graph = with_head(1, "each element")
