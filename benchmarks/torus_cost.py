@@ -28,7 +28,7 @@ from lipcert.spectral import NormSettings
 
 USUAL = {"depth": 8, "channels": 16, "side": 28}
 NOTES = "Chains that differ from depth 8, 16 channels, 28×28 in one thing at a time."
-VARIED = {"depth": (2, 4, 8, 16, 32), "channels": (8, 16, 32, 64), "side": (14, 28, 56, 112)}
+VARIED = {"depth": (2, 4, 8, 16, 32, 64), "channels": (8, 16, 32, 64), "side": (14, 28, 56, 112)}
 COLUMNS = (
     "depth",
     "channels",

@@ -22,7 +22,7 @@ T = TypeVar("T")
 DUAL_EXPONENT = {"l1": float("inf"), "l2": 2.0, "linf": 1.0}
 """The exponent of the norm in which a linear functional's size is measured."""
 
-EARLY_SHARE = 0.25
+EARLY_SHARE = 0.15
 """Part of the time left for a bound that better ones begin with."""
 
 

@@ -57,6 +57,7 @@ def stretches_between(cuts: Sequence[Cut], stages: int) -> list[Stretch]:
     stages : of the whole chain.
     """
     found: list[Stretch] = []
+    cuts = [cuts[0], *(cut for cut in cuts[1:] if cut.stages < stages)]
     place, stop, end = len(cuts), None, stages
     while place:
         near = [n for n in range(place) if end <= DEEP or end - cuts[n].stages <= SPAN]

@@ -58,6 +58,8 @@ def solve_by_stretches(
         return solve_families(
             families, start, tolerance=tolerance, deadline=deadline, report=report
         )
+    if not all(bool(holding(family, start).all()) for family in families):
+        raise ValueError("the start is not strictly feasible")
     whole = TorusOutcome(start, start, ending="optimal", stretches=count)
     whole.frequencies = sum(family.frequencies for family in families)
     descent = _Descent(families, stretches, start)
@@ -65,6 +67,7 @@ def solve_by_stretches(
         now = time.monotonic()
         own = descent.problem(stretch, whole.y)
         if own is None:
+            whole.ending = "stalled"
             continue
         found = solve_families(
             own.families,

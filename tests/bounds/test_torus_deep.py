@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from generators.images import Images
-from generators.soundness import is_above, sampled_slopes
+from generators.soundness import differences, is_above, is_above_dual, sampled_slopes
 
 from lipcert.bounds import BoundContext
 from lipcert.bounds.averaged import averaged_bound
+from lipcert.bounds.lipsdp import lipsdp_neuron_bound
 from lipcert.bounds.torus import split, torus_lipsdp
 from lipcert.bounds.torus.heads import TorusBound
 from lipcert.bounds.torus.part import ITERATIONS, TorusPart, family_size, solving_work, torus_part
+from lipcert.bounds.torus.signals import signal_cuts, with_last_image
 from lipcert.conic import cuts
 from lipcert.conic.cuts import Cut, Stretch
-from lipcert.graph import Graph
+from lipcert.graph import Affine, Graph
+from lipcert.operators import Dense, Reshape, compose
 from lipcert.signals import SignalForm, fold
 
 
@@ -92,3 +97,52 @@ def test_few_pieces_are_what_all_plans_together_would_give(seconds: float) -> No
     whole = options.pieces(itertools.combinations(range(options.last + 1), 2))
     wanted = split._least_loss(options.boxes() + whole, options.last, budget)
     assert (chosen.loss, chosen.work) == (wanted.loss, wanted.work)
+
+
+def skips_around_everything(head: Callable[[Images, str], str]) -> Graph:
+    """Pre-activation blocks: no activation is all that what is behind it reads."""
+    images = Images(5)
+    value = images.convolution("x", kernel=3, out=2)
+    for _ in range(2):
+        inner = images.convolution(images.d.relu(value), kernel=3, out=2)
+        value = images.d.total(value, images.convolution(images.d.relu(inner), kernel=3, out=2))
+    return images.d.graph(head(images, value))
+
+
+def dense_head(images: Images, source: str) -> str:
+    """Three outputs of all positions."""
+    shape = images.d.shapes[source]
+    count = math.prod(shape)
+    weight = torch.from_numpy(images.rng.standard_normal((3, count)) / math.sqrt(count))
+    read = compose(Dense(weight, (1,)), Reshape(shape, (1, count)))
+    return images.d.add(Affine(read), source)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_head_behind_skips_around_everything_is_joined(pooled: bool) -> None:
+    def head(images: Images, source: str) -> str:
+        return dense_head(images, images.pooled(source) if pooled else source)
+
+    graph = skips_around_everything(head)
+    form = fold(graph)
+    whole = with_last_image(form)
+    assert len(whole.stages) == len(form.stages) + 1
+    assert signal_cuts(form) == [0]
+    assert signal_cuts(whole)[-1] == len(whole.stages)
+    found = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
+    assert found is not None
+    assert found.pairs is not None
+    table = found.pairs(BoundContext())
+    for slope in sampled_slopes(graph, np.random.default_rng(7)):
+        assert is_above(found.value, slope, "l2")
+        for i, j, row in differences(slope.matrix):
+            assert is_above_dual(float(table[i, j]), row, slope.error, "l2")
+
+
+def test_forms_without_such_a_head_stay_as_they_are() -> None:
+    images = Images(5)
+    one = images.d.relu(images.convolution("x", kernel=3, out=2))
+    single = fold(images.d.graph(dense_head(images, one)))
+    assert with_last_image(single) is single
+    apart = fold(skips_around_everything(lambda images, source: source))
+    assert with_last_image(apart) is apart

@@ -139,6 +139,12 @@ def test_without_time_the_start_is_kept(drawn: tuple[list[FourierBlock], Tensor]
     assert all(bool(holding(family, outcome.y).all()) for family in families)
 
 
+def test_an_infeasible_start_is_refused(drawn: tuple[list[FourierBlock], Tensor]) -> None:
+    families, start = drawn
+    with pytest.raises(ValueError, match="strictly feasible"):
+        solve_by_stretches(families, 1e-3 * start)
+
+
 def test_shallow_families_are_solved_at_once() -> None:
     families, count = chain(5)
     start = central_start(families, count)

@@ -13,7 +13,7 @@ from lipcert.bounds.torus.chain import Chain, chain_problem
 from lipcert.bounds.torus.fusing import fused, unfused
 from lipcert.bounds.torus.head import without_rearranged_input
 from lipcert.bounds.torus.heads import Pairs, Tail, TorusBound, fits_together, teller, with_head
-from lipcert.bounds.torus.signals import between
+from lipcert.bounds.torus.signals import between, with_last_image
 from lipcert.bounds.torus.split import PART_LOSS, RATE, Segment, segments_of
 from lipcert.conic.fourier_proof import proven_families
 from lipcert.conic.stretches import solve_by_stretches
@@ -30,6 +30,8 @@ FIRST_SHARE = 0.5
 """Part of the time that a chain may take before its last part and its head are solved together."""
 LONE_SHARE = 0.85
 """The same where they are not: what is left is for the head alone."""
+HOPEFUL = 4.0
+"""What is planned with, against the rate of a busy processor, where nothing else is to be had."""
 FASTER = 2.0
 """What a second plan counts on, against the rate of the first: it need not come to its end."""
 LEAST_TIME = 0.1
@@ -43,9 +45,12 @@ def torus_lipsdp(form: SignalForm, context: BoundContext, tail: Tail) -> TorusBo
 
     Raises SolverError where a chain has no start or no proof.
     """
-    form = fused(without_rearranged_input(form))
-    segments = segments_of(form, context)
-    if not any(segment.gains for segment in segments):
+    form = fused(with_last_image(without_rearranged_input(form)))
+    for rate in (RATE, HOPEFUL * RATE):
+        segments = segments_of(form, context, rate)
+        if any(segment.gains for segment in segments):
+            break
+    else:
         return None
     found, seconds = _along(form, segments, context, tail)
     rate = FASTER * sum(segment.work for segment in segments) / max(seconds, LEAST_TIME)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lipcert.operators import identity
-from lipcert.signals import SignalForm
+import torch
+
+from lipcert.bounds.torus.maps import is_image
+from lipcert.graph import Node
+from lipcert.nonlinear.activations import Activation
+from lipcert.operators import Dense, LinearOperator, Reshape, compose, factors_of, identity
+from lipcert.signals import SignalForm, Stage
 
 
 def signal_cuts(form: SignalForm) -> list[int]:
@@ -33,3 +38,46 @@ def between(form: SignalForm, start: int, stop: int | None) -> SignalForm:
         return SignalForm(shape, stages, terms, form.output_shape)
     end = form.input_shape if stop == 0 else form.stages[stop - 1].shape
     return SignalForm(shape, stages, {stop - start: identity(end)}, end)
+
+
+def with_last_image(form: SignalForm) -> SignalForm:
+    """The same map with a stage for an image that a head reads as a sum over several signals.
+
+    As where skips go around all activations.  The stage is the identity; its slopes are [0, 1], as
+    those of an image that is cut off.
+    """
+    terms = form.output_terms
+    if len(terms) < 2:
+        return form
+    factors = {j: factors_of(A) for j, A in terms.items()}
+    alike = [
+        all(_are_the_same(first, other) for other in others)
+        for first, *others in zip(*factors.values(), strict=False)
+    ]
+    count = (*alike, False).index(False)
+    if count == 0:
+        return form
+    shape = next(iter(factors.values()))[count - 1].in_shape
+    inner = {
+        j: compose(*own[count:]) if len(own) > count else identity(shape)
+        for j, own in factors.items()
+    }
+    if not is_image(shape):
+        return form
+    mask = Activation("Mask", lambda x: x, 0.0, 1.0)
+    node = Node("sum", "Mask", mask, ("",), "", shape, ())
+    stage = Stage(node, mask, (shape,), inner, shape)
+    outer = compose(*next(iter(factors.values()))[:count])
+    output = {len(form.stages) + 1: outer}
+    return replace(form, stages=(*form.stages, stage), output_terms=output)
+
+
+def _are_the_same(left: LinearOperator, right: LinearOperator) -> bool:
+    if left is right:
+        return True
+    if isinstance(left, Reshape) and isinstance(right, Reshape):
+        return (left.in_shape, left.out_shape) == (right.in_shape, right.out_shape)
+    if not isinstance(left, Dense) or not isinstance(right, Dense):
+        return False
+    same = (left.in_shape, left.lead, left.error) == (right.in_shape, right.lead, right.error)
+    return same and torch.equal(left.weight, right.weight)
