@@ -27,6 +27,7 @@ from lipcert.operators import (
     add,
     compose,
     identity,
+    simplified_together,
     simplify,
 )
 
@@ -210,4 +211,6 @@ def _joined(
 
 
 def _simplified(terms: Terms) -> Terms:
-    return {signal: simplify(term) for signal, term in sorted(terms.items())}
+    signals = sorted(terms)
+    found = simplified_together(terms[signal] for signal in signals)
+    return dict(zip(signals, found, strict=True))

@@ -16,7 +16,7 @@ from lipcert.operators.convolution import Convolution
 from lipcert.operators.dense import Dense
 from lipcert.operators.diagonal import Centring, Diagonal
 from lipcert.operators.indexing import Indexing, Reshape, Transpose
-from lipcert.operators.simplify import simplify
+from lipcert.operators.simplify import simplified_together, simplify
 
 __all__ = [
     "Adjoint",
@@ -38,6 +38,7 @@ __all__ = [
     "flat_identity",
     "identity",
     "is_identity",
+    "simplified_together",
     "simplify",
     "transpose",
 ]

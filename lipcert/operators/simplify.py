@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +20,42 @@ from lipcert.operators.merging import merged_sum
 from lipcert.rounding import SMALLEST_NORMAL, UNIT_ROUNDOFF
 
 Fusion = Callable[[LinearOperator, LinearOperator], LinearOperator | None]
+First = TypeVar("First", bound=LinearOperator)
+Second = TypeVar("Second", bound=LinearOperator)
+Made = TypeVar("Made")
+
+
+_TOGETHER: ContextVar[dict[tuple[str, int, int], tuple[object, object, object]] | None]
+_TOGETHER = ContextVar("_TOGETHER", default=None)
+
+
+def _once(rule: Callable[[First, Second], Made]) -> Callable[[First, Second], Made]:
+    """A rule that makes one operator of the same two while some are simplified together."""
+
+    @functools.wraps(rule)
+    def made(first: First, second: Second) -> Made:
+        known = _TOGETHER.get()
+        if known is None:
+            return rule(first, second)
+        key = rule.__name__, id(first), id(second)
+        if key not in known:
+            known[key] = rule(first, second), first, second
+        return cast(Made, known[key][0])
+
+    return made
+
+
+def simplified_together(operators: Iterable[LinearOperator]) -> list[LinearOperator]:
+    """Each of some operators simplified; factors that they begin with alike are still the same.
+
+    They can be told from their identity then.  Equal coefficients would not do for that: what they
+    are rounded from may differ.
+    """
+    token = _TOGETHER.set({})
+    try:
+        return [simplify(operator) for operator in operators]
+    finally:
+        _TOGETHER.reset(token)
 
 
 def simplify(operator: LinearOperator) -> LinearOperator:
@@ -70,6 +109,7 @@ def _can_swap(scaling: LinearOperator, moved: LinearOperator) -> bool:
     return isinstance(scaling, Diagonal) and isinstance(moved, Reshape | Transpose)
 
 
+@_once
 def _before(scaling: Diagonal, moved: Indexing) -> Diagonal:
     """``D`` after a rearrangement ``P`` as the ``D'`` before it: ``D·P = P·D'``."""
     scale = scaling.scale
@@ -80,6 +120,7 @@ def _before(scaling: Diagonal, moved: Indexing) -> Diagonal:
     return Diagonal(scale, moved.in_shape, scaling.error)
 
 
+@_once
 def _after(scaling: Diagonal, moved: Indexing) -> Diagonal:
     """``D`` before a rearrangement ``P`` as the ``D'`` after it: ``P·D = D'·P``."""
     scale = scaling.scale
@@ -109,6 +150,7 @@ def _fuse_pair(outer: LinearOperator, inner: LinearOperator) -> LinearOperator |
     return _fold_scaling(outer, inner)
 
 
+@_once
 def _fold_scaling(outer: LinearOperator, inner: LinearOperator) -> LinearOperator | None:
     """``outer · inner`` as one operator, where one of them is a scaling that fits the other."""
     if isinstance(outer, Diagonal):

@@ -22,7 +22,7 @@ from lipcert.bounds.torus.signals import signal_cuts, with_last_image
 from lipcert.conic import cuts
 from lipcert.conic.cuts import Cut, Stretch
 from lipcert.graph import Affine, Graph
-from lipcert.operators import Dense, Reshape, compose
+from lipcert.operators import Dense, Norms, Reshape, compose
 from lipcert.signals import SignalForm, fold
 
 
@@ -146,3 +146,20 @@ def test_forms_without_such_a_head_stay_as_they_are() -> None:
     assert with_last_image(single) is single
     apart = fold(skips_around_everything(lambda images, source: source))
     assert with_last_image(apart) is apart
+
+
+def test_equal_coefficients_of_different_origin_are_not_taken_together() -> None:
+    """Two products that round to the same matrix are not the same map."""
+    images = Images(5)
+    image = images.d.relu(images.convolution("x", kernel=3, out=2))
+    inner = images.d.relu(images.convolution(image, kernel=3, out=2))
+    count = math.prod(images.d.shapes[image])
+    error = Norms(1e-18, 1e-18, 1e-18)
+    weight = torch.ones(3, count, dtype=torch.float64)
+    read = Reshape(images.d.shapes[image], (1, count))
+    heads = [
+        images.d.add(Affine(compose(Dense(weight.clone(), (1,), error), read)), value)
+        for value in (image, inner)
+    ]
+    form = fold(images.d.graph(images.d.total(*heads)))
+    assert with_last_image(form) is form
