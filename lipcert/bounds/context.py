@@ -71,7 +71,12 @@ class BoundContext:
         return cast(T, self._found[key][1])
 
     def early(self, method: Callable[[SignalForm, BoundContext], T], form: SignalForm) -> T:
-        """The same for what others build on, in a part of the time left: it leaves them some."""
+        """The same for what others build on, in a part of the time left: it leaves them some.
+
+        In all of it where none is better: other norms than l2, and models without a nonlinearity.
+        """
+        if self.norm != "l2" or not form.stages:
+            return self.once(method, form)
         now, deadline = time.monotonic(), self.settings.deadline
         with self.until(now + EARLY_SHARE * (deadline - now)) as own:
             return own.once(method, form)

@@ -36,13 +36,27 @@ def test_an_early_bound_leaves_time_and_is_found_once() -> None:
         asked.append(context.settings.deadline - time.monotonic())
         return Constants(1.0, {}, lambda: np.zeros((1, 1)))
 
-    form = SignalForm((1,), (), {}, (1,))
+    form = fold(chain())
     context = BoundContext(settings=NormSettings(deadline=time.monotonic() + 1000.0))
     found = context.early(method, form)
     assert context.once(method, form) is found
     assert asked == [pytest.approx(1000.0 * EARLY_SHARE, abs=1.0)]
     assert BoundContext().early(method, form).value == 1.0
     assert math.isinf(asked[1])
+
+
+@pytest.mark.parametrize(("norm", "is_linear"), [("l1", False), ("linf", False), ("l2", True)])
+def test_an_early_bound_has_all_the_time_where_none_is_better(norm: str, is_linear: bool) -> None:
+    deadline = time.monotonic() + 1000.0
+    asked = []
+
+    def method(form: SignalForm, context: BoundContext) -> Constants:
+        asked.append(context.settings.deadline)
+        return Constants(1.0, {}, lambda: np.zeros((1, 1)))
+
+    form = SignalForm((1,), (), {}, (1,)) if is_linear else fold(chain())
+    BoundContext(norm, NormSettings(deadline=deadline)).early(method, form)
+    assert asked == [deadline]
 
 
 @pytest.mark.parametrize("steps", range(8))
