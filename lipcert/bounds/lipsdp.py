@@ -85,7 +85,8 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
     if not live.stages:
         return plain
     stretches = plan(live, context)
-    if not per_layer and (len(stretches) > 1 or stretches[0].boxed):
+    is_one_block = len(stretches) == 1 and not stretches[0].boxed
+    if not per_layer and not is_one_block:
         found = _taken_apart(form, live, context)
         if found is not None:
             return found
@@ -118,7 +119,7 @@ def _lipsdp(form: SignalForm, context: BoundContext, *, per_layer: bool) -> Cons
         details,
         multipliers=multipliers,
     )
-    if proved.excess > FAR and not per_layer and not context.expired:
+    if is_one_block and proved.excess > FAR and not per_layer and not context.expired:
         other = _taken_apart(form, live, context)
         if other is not None and other.value < found.value:
             return other
