@@ -7,7 +7,7 @@ coordinates (the entry, then each stage's activations), stages that read earlier
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -244,6 +244,11 @@ def holding(family: FourierBlock, y: Tensor) -> Tensor:
     """Which blocks of a family are positive definite at y, up to rounding: ``(B,)``."""
     parts = chunks(family)
     return torch.cat([are_definite(part.matrices(y), part.sizes) for part in parts])
+
+
+def all_holding(families: Iterable[FourierBlock], y: Tensor) -> bool:
+    """Whether y is strictly feasible: all blocks of all families are positive definite there."""
+    return all(bool(holding(family, y).all()) for family in families)
 
 
 def _block(Y: Blocks, g: int, h: int) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lipcert.conic.blockwise import Blocks, eliminate, times
 from lipcert.conic.cuts import Cut, Stretch, groups_to_cut_at, stretches_between
-from lipcert.conic.fourier import FourierBlock, Reading, chunks, holding
+from lipcert.conic.fourier import FourierBlock, Reading, all_holding, chunks
 from lipcert.conic.hkm import Report
 from lipcert.conic.torus_solver import TorusOutcome, solve_families
 from lipcert.conic.torus_start import central_start
@@ -58,7 +58,7 @@ def solve_by_stretches(
         return solve_families(
             families, start, tolerance=tolerance, deadline=deadline, report=report
         )
-    if not all(bool(holding(family, start).all()) for family in families):
+    if not all_holding(families, start):
         raise ValueError("the start is not strictly feasible")
     whole = TorusOutcome(start, start, ending="optimal", stretches=count)
     whole.frequencies = sum(family.frequencies for family in families)
@@ -106,13 +106,11 @@ def _places_of(family: FourierBlock) -> list[int]:
     An exit has neither, and is behind all groups.
     """
     of_multiplier = {
-        int(k): row.group for row in family.rows if row.group is not None for k in row.index
+        k: row.group for row in family.rows if row.group is not None for k in row.index.tolist()
     }
+    firsts = [row.index[:1].tolist() for row in family.rows]
     behind = len(family.sizes)
-    return [
-        behind if not len(row.index) else of_multiplier.get(int(row.index[0]), behind)
-        for row in family.rows
-    ]
+    return [of_multiplier.get(first[0], behind) if first else behind for first in firsts]
 
 
 class _Descent:
@@ -121,13 +119,13 @@ class _Descent:
     Parameters
     ----------
     families : as far as the stop of the stretch shown last, what is behind it as a demand.
-    supplies : at the start of every stretch, for the multipliers ``start``.
+    supplies : at the start of every stretch, for the multipliers ``start``, whose y_0 is ``first``.
     """
 
     def __init__(
         self, families: list[FourierBlock], stretches: list[Stretch], start: Tensor
     ) -> None:
-        self.families, self.before = list(families), float(start[0])
+        self.families, self.first = list(families), float(start[0])
         self.supplies: list[dict[int, Tensor]] = []
         for number, family in enumerate(families):
             groups = [s.start.group for s in stretches if s.start.family == number]
@@ -140,7 +138,7 @@ class _Descent:
             del self.families[last.family + 1 :]
             self.families[-1] = _ended(self.families[-1], last.group, y)
         taken = self.families[first.family :]
-        supply = self.supplies[first.family][first.group] * (float(y[0]) / self.before)
+        supply = self.supplies[first.family][first.group] * (float(y[0]) / self.first)
         begun = _begun(taken[0], first.group, supply)
         if begun is None:
             return None
@@ -157,7 +155,7 @@ class _Descent:
         start = central_start(taken, len(own) + 1)
         if start is None:
             start = torch.cat((torch.full_like(y[:1], 1.0 + ROOM), y[own]))
-            if not all(bool(holding(family, start).all()) for family in taken):
+            if not all_holding(taken, start):
                 return None
         return _Problem(taken, y, before, own, start)
 

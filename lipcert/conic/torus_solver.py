@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lipcert.conic.batched import LANCZOS_STEPS, Member, Move, inverse_at
 from lipcert.conic.cliques import CliqueFactor
-from lipcert.conic.fourier import FourierBlock, holding
+from lipcert.conic.fourier import FourierBlock, all_holding, holding
 from lipcert.conic.hkm import Report
 
 MOST_ITERATIONS = 100
@@ -80,7 +80,7 @@ def solve_families(
 
     Raises ValueError where ``start`` is not strictly feasible.
     """
-    if not all(bool(holding(family, start).all()) for family in families):
+    if not all_holding(families, start):
         raise ValueError("the start is not strictly feasible")
     outcome = TorusOutcome(start, start)
     run = _Run.started(families, start)

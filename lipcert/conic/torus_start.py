@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lipcert.conic.blockwise import Blocks, eliminate
-from lipcert.conic.fourier import CHUNK_ELEMENTS, FourierBlock, Row, holding
+from lipcert.conic.fourier import CHUNK_ELEMENTS, FourierBlock, Row, all_holding
 
 EXCESSES = (1.3, 1.5, 1.75, 2.0, 2.5)
 """The multipliers κ of the demand that are tried."""
@@ -36,7 +36,7 @@ def central_start(families: list[FourierBlock], count: int) -> Tensor | None:
     for margin in MARGINS:
         tried = [_eliminated(sampled, count, excess, margin) for excess in EXCESSES]
         for y in sorted((y for y in tried if y is not None), key=lambda y: float(y[0])):
-            if all(bool(holding(family, y).all()) for family in families):
+            if all_holding(families, y):
                 return y
     return None
 

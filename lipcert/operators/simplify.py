@@ -23,10 +23,10 @@ Fusion = Callable[[LinearOperator, LinearOperator], LinearOperator | None]
 First = TypeVar("First", bound=LinearOperator)
 Second = TypeVar("Second", bound=LinearOperator)
 Made = TypeVar("Made")
+Known = dict[tuple[str, int, int], tuple[object, object, object]]
+"""What a rule made of two operators, by its name and theirs, and the two, which keep their ids."""
 
-
-_TOGETHER: ContextVar[dict[tuple[str, int, int], tuple[object, object, object]] | None]
-_TOGETHER = ContextVar("_TOGETHER", default=None)
+_TOGETHER: ContextVar[Known | None] = ContextVar("_TOGETHER", default=None)
 
 
 def _once(rule: Callable[[First, Second], Made]) -> Callable[[First, Second], Made]:

@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lipcert.bounds.torus.maps import ImageMap, image_map, is_image
+from lipcert.bounds.torus.signals import mask
 from lipcert.bounds.torus.windows import Windowed
-from lipcert.graph import Node
-from lipcert.nonlinear.activations import Activation
 from lipcert.operators import (
     LinearOperator,
     Shape,
@@ -167,9 +166,7 @@ class _Weaver:
             return at
         if at.number not in self.masks:
             shape = self.shapes[at.number]
-            mask = Activation("Mask", lambda x: x, 0.0, 1.0)
-            node = Node("mask", "Mask", mask, ("",), "", shape, ())
-            stage = Stage(node, mask, (shape,), at.terms, shape)
+            stage = mask("mask", shape, at.terms)
             self.masks[at.number] = self._signal(stage, {at.number: [ImageMap()]})
         return self.masks[at.number]
 

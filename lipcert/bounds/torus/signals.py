@@ -7,8 +7,8 @@ from dataclasses import replace
 from lipcert.bounds.torus.maps import is_image
 from lipcert.graph import Node
 from lipcert.nonlinear.activations import Activation
-from lipcert.operators import LinearOperator, Reshape, compose, factors_of, identity
-from lipcert.signals import SignalForm, Stage
+from lipcert.operators import LinearOperator, Reshape, Shape, compose, factors_of, identity
+from lipcert.signals import SignalForm, Stage, Terms
 
 
 def signal_cuts(form: SignalForm) -> list[int]:
@@ -62,12 +62,17 @@ def with_last_image(form: SignalForm) -> SignalForm:
     }
     if not is_image(shape):
         return form
-    mask = Activation("Mask", lambda x: x, 0.0, 1.0)
-    node = Node("sum", "Mask", mask, ("",), "", shape, ())
-    stage = Stage(node, mask, (shape,), inner, shape)
+    stage = mask("sum", shape, inner)
     outer = compose(*next(iter(factors.values()))[:count])
     output = {len(form.stages) + 1: outer}
     return replace(form, stages=(*form.stages, stage), output_terms=output)
+
+
+def mask(name: str, shape: Shape, terms: Terms) -> Stage:
+    """An image as a stage: itself inside its window and 0 outside, slopes in [0, 1]."""
+    inside = Activation("Mask", lambda x: x, 0.0, 1.0)
+    node = Node(name, "Mask", inside, ("",), "", shape, ())
+    return Stage(node, inside, (shape,), terms, shape)
 
 
 def _are_the_same(left: LinearOperator, right: LinearOperator) -> bool:
