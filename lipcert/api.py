@@ -17,7 +17,7 @@ from lipcert.bounds.context import silent
 from lipcert.bounds.obstacles import obstacles_of
 from lipcert.bounds.result import Constants
 from lipcert.conic.solvers import SOLVERS
-from lipcert.errors import InputError, SolverError, UnsupportedError
+from lipcert.errors import InputError, SolverError, SoundnessError, UnsupportedError
 from lipcert.graph import Graph
 from lipcert.head import logits_of
 from lipcert.inspection import Inspection, inspect_graph
@@ -129,7 +129,8 @@ def bound(
     starts : samples from which the search for the lower bound begins.
 
     Returns a bound that may be infinite; its ``obstacle`` then names the node.  Raises what
-    :func:`load` raises, and InputError for an unknown norm, method or device.
+    :func:`load` raises, InputError for an unknown norm, method or device, and SoundnessError
+    where a slope was found above the bound.
     """
     started = time.perf_counter()
     graph = load(model, input_shape=input_shape, output=output)
@@ -151,6 +152,12 @@ def bound(
         moved = graph.to(settings.device)
         left = max(settings.deadline - time.monotonic(), LEFT_FOR_LOWER * time_limit)
         lower = lower_bound(moved, norm=norm, seconds=min(lower_seconds, left), starts=points)
+        if lower > best.value:
+            raise SoundnessError(
+                f"{graph.name}, norm {norm}",
+                f"a slope of {lower:.9g} was computed, above the bound {best.value:.9g} ({name})",
+                "one of the two is wrong; please report it with the model",
+            )
     return LipschitzBound(
         value=best.value,
         lower=lower,

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from lipcert.bounds.slopes import Clock, rows, slopes_at, vector_norm
 from lipcert.graph import Graph
+from lipcert.spectral.tensors import unit_vectors
 
 SAFETY = 1e-10
 """Relative amount taken off a computed slope, far more than its rounding."""
+LEAST = 1e-300
+"""Slope from which on less is not told apart from underflow."""
 POPULATION = 32
 """Points tried at once, fewer where the model is slow."""
 FEWEST = 6
@@ -63,7 +66,7 @@ def lower_bound(
         many = _first(graph, norm, count, starts, generator, clock, steps=12)
         found = _searched(graph, many, norm, rounds, generator, clock)
     best = max(float(first[2][0]), _polished(graph, found, norm, clock))
-    return max(0.0, best * (1.0 - SAFETY))
+    return max(0.0, best * (1.0 - SAFETY) - LEAST)
 
 
 def _first(
@@ -176,7 +179,7 @@ def _ascend_pairs(
     flat = (-1, *(1,) * (points.dim() - 1))
     size = rows(points).norm(dim=1).reshape(flat).clamp(min=1e-3)
     reach = torch.logspace(-2, -0.3, len(points), dtype=torch.float64, device=points.device)
-    unit = directions / rows(directions).norm(dim=1).reshape(flat).clamp(min=1e-300)
+    unit = unit_vectors(rows(directions), (1,)).reshape(points.shape)
     shuffled = reach[torch.arange(len(points)) * 7 % len(points)].reshape(flat)
     x = (points / size).requires_grad_()
     d = (unit * shuffled).requires_grad_()
@@ -203,9 +206,9 @@ def _moved(
     count = len(base)
     flat = (count, *(1,) * (points.dim() - 1))
     size = rows(base).norm(dim=1).reshape(flat).clamp(min=1e-3)
-    unit = along / rows(along).norm(dim=1).reshape(flat).clamp(min=1e-300)
+    unit = unit_vectors(rows(along), (1,)).reshape(base.shape)
     noise = torch.randn(base.shape, dtype=torch.float64, generator=generator).to(base.device)
-    noise = noise / rows(noise).norm(dim=1).reshape(flat)
+    noise = unit_vectors(rows(noise), (1,)).reshape(base.shape)
     lengths = torch.randn(count, 2, dtype=torch.float64, generator=generator).exp() * 0.3
     signs = torch.randint(0, 2, (count, 2), generator=generator) * 2 - 1
     reach = (lengths * signs).to(base.device)

@@ -22,6 +22,7 @@ from lipcert.conic.problem import ScaledProblem
 from lipcert.errors import SolverError
 from lipcert.rounding import add_up, mul_up, sqrt_up
 from lipcert.spectral.proof import is_proven_above
+from lipcert.spectral.tensors import frobenius_up
 
 MOST_REFINED = 64
 """Outputs up to which every pair is solved for."""
@@ -130,7 +131,7 @@ def solved_pair(
     if inverse is None or not bool(row.any()):
         return None
     size = HEADROOM * float(row @ inverse)
-    rounding = mul_up(2.0**-52, float(row.norm()) * (1.0 + 1e-14))
+    rounding = mul_up(2.0**-52, float(frobenius_up(row[None])))
     error = add_up(mul_up(2.0, block.output_error), rounding)
     start = size * near.y
     pair = scaled.with_scaled_output(row, error, start)

@@ -6,6 +6,7 @@ constant.  It comes from a p-norm power method (Higham 1992; l2: power iteration
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor
 
 from lipcert.graph import Graph
+from lipcert.spectral.tensors import unit_vectors, vector_norms
+
+ORDERS = {"l1": 1.0, "l2": 2.0, "linf": math.inf}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def slopes_at(
     best = torch.zeros(len(points), dtype=torch.float64, device=points.device)
     chosen = v
     for step in range(steps):
-        v = v / vector_norm(v, norm).clamp(min=1e-300)
+        v = _unit(v, norm)
         image = torch.func.jvp(graph.evaluate, (points,), (v,))[1]
         size = vector_norm(image, norm).reshape(-1)
         size = torch.where(torch.isfinite(size), size, torch.zeros_like(size))
@@ -94,15 +98,18 @@ def rows(x: Tensor) -> Tensor:
 
 def vector_norm(x: Tensor, norm: str) -> Tensor:
     """Norms of the samples of ``x``, of the same number of axes."""
-    p = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}[norm]
-    size: Tensor = torch.linalg.vector_norm(rows(x), p, dim=1)
-    return size.reshape(-1, *(1,) * (x.dim() - 1))
+    return vector_norms(rows(x), (1,), ORDERS[norm]).reshape(-1, *(1,) * (x.dim() - 1))
+
+
+def _unit(x: Tensor, norm: str) -> Tensor:
+    """The samples of ``x``, each divided by its norm: no longer than 1, however small it was."""
+    return unit_vectors(rows(x), (1,), ORDERS[norm]).reshape(x.shape)
 
 
 def _dual(image: Tensor, norm: str) -> Tensor:
     """A cotangent whose pairing with ``image`` is its norm, up to scale."""
     if norm == "l2":
-        return image
+        return _unit(image, norm)  # tiny ones would underflow on their way back
     if norm == "l1":
         return image.sign()
     flat = rows(image)

@@ -12,6 +12,7 @@ from lipcert.nonlinear.base import Nonlinearity, same
 from lipcert.operators import Norms, Shape
 from lipcert.operators.indexing import exact_root
 from lipcert.registry import Registry
+from lipcert.spectral.tensors import vector_norms
 
 REDUCTIONS: Registry[Callable[[tuple[int, ...]], Reduction]] = Registry("reduction")
 
@@ -42,8 +43,7 @@ class EuclideanNorm(Reduction):
     name = "ReduceL2"
 
     def evaluate(self, *inputs: Tensor) -> Tensor:
-        norm: Tensor = torch.linalg.vector_norm(inputs[0], 2, self.batch_axes(), keepdim=True)
-        return norm
+        return vector_norms(inputs[0], tuple(self.batch_axes()))
 
     def lipschitz(self, *shapes: Shape) -> Norms:
         return Norms(1.0, 1.0, exact_root(self.group(shapes[0])))

@@ -16,6 +16,7 @@ from lipcert.sensitivities.magnitudes import Forward, Magnitude
 from lipcert.sensitivities.parts import UNKNOWN, Parts
 from lipcert.sensitivities.result import LayerSensitivity
 from lipcert.signals import SignalForm
+from lipcert.spectral.tensors import unit_vectors
 
 TRIED = 0.7
 """What a part's constant is multiplied by to see what a smaller one were worth."""
@@ -118,11 +119,10 @@ def steepest(form: SignalForm) -> float:
     shape = (POINTS, *form.input_shape)
     points = torch.randn(shape, dtype=torch.float64, generator=generator)
     v = torch.randn(shape, dtype=torch.float64, generator=generator)
-    each = (POINTS, *(1,) * len(form.input_shape))
     pull = torch.func.vjp(form.evaluate, points)[1]
     sizes = torch.zeros(POINTS, dtype=torch.float64)
     for _ in range(STEPS):
-        v = v / v.flatten(1).norm(dim=1).clamp(min=1e-300).reshape(each)
+        v = unit_vectors(v.reshape(POINTS, -1), (1,)).reshape(shape)
         image = torch.func.jvp(form.evaluate, (points,), (v,))[1]
         sizes = image.flatten(1).norm(dim=1)
         (v,) = pull(image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lipcert.operators import LinearOperator
+from lipcert.spectral.tensors import unit_vectors
 
 
 def power_estimate(
@@ -15,7 +16,7 @@ def power_estimate(
     v = torch.randn(1, *operator.in_shape, dtype=torch.float64, generator=generator).to(device)
     norm = 0.0
     for _ in range(steps):
-        v = v / v.norm().clamp(min=1e-300)
+        v = unit_vectors(v, tuple(range(v.dim())))
         image = operator.apply(v)
         norm = float(image.norm())
         v = operator.adjoint(image)

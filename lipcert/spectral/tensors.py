@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,31 @@ def square_sums_up(blocks: Tensor) -> Tensor:
 def frobenius_up(blocks: Tensor) -> Tensor:
     """Upper bounds of the Frobenius norms of ``(B, m, n)`` blocks."""
     return square_sums_up(blocks).sqrt() * STEP_UP
+
+
+def vector_norms(x: Tensor, dims: tuple[int, ...], p: float = 2.0) -> Tensor:
+    """Norms over ``dims``, which stay as dimensions of 1; differentiable, each to a few roundings.
+
+    Numbers are divided by the largest first: squares of numbers below 1e-154 underflow, and what
+    is divided by such a norm is no unit vector.
+    """
+    scale = _largest(x, dims) if x.numel() else torch.ones((), dtype=x.dtype, device=x.device)
+    found: Tensor = scale * torch.linalg.vector_norm(x / scale, p, dims, keepdim=True)
+    return found
+
+
+def unit_vectors(x: Tensor, dims: tuple[int, ...], p: float = 2.0) -> Tensor:
+    """``x`` divided by its norm over ``dims``; zero stays zero."""
+    scaled = x / _largest(x, dims)
+    norm: Tensor = torch.linalg.vector_norm(scaled, p, dims, keepdim=True)
+    return scaled / norm.clamp(min=0.5)
+
+
+def _largest(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Largest magnitudes over ``dims``, a constant to derivatives; 1 for zero and for infinity."""
+    largest = x.detach().abs().amax(dims, keepdim=True)
+    usable = (largest > 0.0) & (largest < math.inf)
+    return torch.where(usable, largest, torch.ones_like(largest))
 
 
 def gamma_of_product(inner: int, *, is_complex: bool) -> float:

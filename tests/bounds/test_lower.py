@@ -15,10 +15,13 @@ from generators.methods import applied
 import lipcert
 from lipcert.bounds import BoundContext, lower_bound
 from lipcert.bounds.lower import FEWEST, POPULATION
+from lipcert.bounds.slopes import Clock, slopes_at
+from lipcert.errors import SoundnessError
 from lipcert.graph import Graph, Node
-from lipcert.nonlinear import ACTIVATIONS
+from lipcert.nonlinear import ACTIVATIONS, Softmax
 from lipcert.signals import fold
 from lipcert.spectral import NORMS
+from lipcert.spectral.tensors import unit_vectors, vector_norms
 
 ORDERS = {"l1": 1, "l2": 2, "linf": np.inf}
 
@@ -72,6 +75,40 @@ def test_samples_that_are_single_numbers(norm: str) -> None:
     relu = Node("r", "Relu", ACTIVATIONS["Relu"](), ("x",), "y", (1,))
     graph = Graph("m", (relu,), "x", "y", (1,), True, 17)
     assert 0.99 <= lower_bound(graph, norm=norm, rounds=5, now=still) <= 1.0
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("scale", [30.0, 100.0, 300.0])
+def test_no_slope_comes_from_directions_that_underflow(norm: str, scale: float) -> None:
+    """Far out a softmax is flat: gradients are about 1e-200, and their squares are zero."""
+    rng = np.random.default_rng(3)
+    d = Drawing(6)
+    graph = d.graph(d.add(Softmax((0,)), d.matrix(rng.standard_normal((4, 6)))))
+    points = scale * torch.from_numpy(rng.standard_normal((256, 6)))
+    directions = torch.from_numpy(rng.standard_normal((256, 6)))
+    clock = Clock(0.0, 1.0, still, torch.device("cpu"))
+    found, unit = slopes_at(graph, points, directions, norm, steps=12, clock=clock)
+    assert 0.0 < float(found[found > 0.0].min()) < 1e-20
+    sizes = torch.linalg.vector_norm(unit, ORDERS[norm], dim=1)
+    assert bool((sizes[found > 0.0] <= 1.0 + 1e-12).all())
+    jacobians = torch.func.vmap(torch.func.jacrev(lambda x: graph.evaluate(x[None])[0]))(points)
+    norms = torch.linalg.matrix_norm(jacobians, ORDERS[norm])
+    assert bool((found <= norms * (1.0 + 1e-9) + 1e-300).all())
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e-200, 1.0, 1e200])
+def test_norms_and_unit_vectors_of_any_size(size: float) -> None:
+    x = torch.tensor([[3.0, -4.0], [0.0, 0.0]], dtype=torch.float64)
+    norms = torch.tensor([[5.0], [0.0]], dtype=torch.float64)
+    torch.testing.assert_close(vector_norms(size * x, (1,)), size * norms, atol=0.0, rtol=1e-12)
+    torch.testing.assert_close(unit_vectors(size * x, (1,)), x / 5.0, atol=0.0, rtol=1e-12)
+
+
+def test_a_slope_above_the_bound_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, product = rectified()
+    monkeypatch.setattr("lipcert.api.lower_bound", lambda *_, **__: 2.0 * product)
+    with pytest.raises(SoundnessError, match="above the bound"):
+        lipcert.bound(graph, method="autolip")
 
 
 def test_constant_map_has_slope_zero() -> None:

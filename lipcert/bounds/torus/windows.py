@@ -28,6 +28,7 @@ from lipcert.nonlinear.base import Nonlinearity, Slopes, same
 from lipcert.operators import Convolution, LinearOperator, Norms, Shape
 from lipcert.rounding import add_up
 from lipcert.signals import Stage
+from lipcert.spectral.tensors import frobenius_up
 
 UP = 1.0 + 1e-14
 """More than what a few roundings do to a sum of positive terms."""
@@ -87,7 +88,7 @@ class Windowed(Nonlinearity):
     @property
     def weight_square(self) -> float:
         """Bound of ``‖w‖²``, of the true weights where the stored ones are not exact."""
-        size = float(self.window.weight.flatten(1).norm(dim=1).max()) * UP
+        size = float(frobenius_up(self.window.weight.flatten(1)[:, None]).max())
         return add_up(size, self.window.error.l2) ** 2 * UP
 
     def as_slopes(self, *, masked: bool) -> Slopes:
