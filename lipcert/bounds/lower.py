@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lipcert.bounds.slopes import Clock, rows, slopes_at, vector_norm
+from lipcert.bounds.slopes import Clock, rows, slopes_at, unrounded, vector_norm
 from lipcert.graph import Graph
 from lipcert.spectral.tensors import unit_vectors
 
@@ -53,8 +53,9 @@ def lower_bound(
 
     Parameters
     ----------
-    seconds, rounds : limits of the search.  One step at one point is always made; the time is
-        looked at between any two steps, and none begins after it.
+    seconds, rounds : limits of the search.  One step at one point is always made, and what it
+        found is looked at twice; the time is looked at between any two steps, and none begins
+        after it.
     starts : points ``(N, *sample_shape)`` to begin from, such as data; random ones otherwise.
     now : tells the time in seconds.
     """
@@ -65,8 +66,10 @@ def lower_bound(
     if count > 1:
         many = _first(graph, norm, count, starts, generator, clock, steps=12)
         found = _searched(graph, many, norm, rounds, generator, clock)
-    best = max(float(first[2][0]), _polished(graph, found, norm, clock))
-    return max(0.0, best * (1.0 - SAFETY) - LEAST)
+    found = _polished(graph, found, norm, clock)
+    best = found if float(found[2][0]) > float(first[2][0]) else first
+    slope = unrounded(graph, best[0][:1], best[1][:1], norm, clock)
+    return max(0.0, slope * (1.0 - SAFETY) - LEAST)
 
 
 def _first(
@@ -138,18 +141,19 @@ def _first_points(
     return torch.cat((own, points))
 
 
-def _polished(graph: Graph, found: Found, norm: str, clock: Clock) -> float:
-    """The slope at the first point after enough power steps to converge."""
-    point, direction, slope = found[0][:1], found[1][:1], float(found[2][0])
+def _polished(graph: Graph, found: Found, norm: str, clock: Clock) -> Found:
+    """The first point alone, after enough power steps for its slope to converge."""
+    point, direction, slope = (part[:1] for part in found)
     for _ in range(POLISH_ROUNDS):
         if clock.over():
             break
-        sizes, direction = slopes_at(graph, point, direction, norm, steps=POLISH_STEPS, clock=clock)
-        gained = float(sizes[0]) - slope
-        slope = max(slope, float(sizes[0]))
-        if gained <= 1e-13 * slope:
+        size, turned = slopes_at(graph, point, direction, norm, steps=POLISH_STEPS, clock=clock)
+        gained = float(size - slope)
+        if gained > 0.0:
+            direction, slope = turned, size
+        if gained <= 1e-13 * float(slope):
             break
-    return slope
+    return point, direction, slope
 
 
 def _best_half(

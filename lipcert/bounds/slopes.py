@@ -16,6 +16,11 @@ from torch import Tensor
 from lipcert.graph import Graph
 from lipcert.spectral.tensors import unit_vectors, vector_norms
 
+MULTIPLES = (1.0, 3.0, 5.0, 7.0)
+"""Of a direction, whose images tell how much of them is rounding: no two differ by a power of 2."""
+FEWEST_MULTIPLES = 2
+APART = 8.0
+"""Times what these images differ by is taken off."""
 ORDERS = {"l1": 1.0, "l2": 2.0, "linf": math.inf}
 
 
@@ -73,6 +78,26 @@ def slopes_at(
         if clock.over():
             break
     return best, chosen
+
+
+def unrounded(graph: Graph, point: Tensor, direction: Tensor, norm: str, clock: Clock) -> float:
+    """The slope at a point ``(1, *sample_shape)`` in a direction, less what may be rounding of it.
+
+    A derivative is linear, so what it makes of multiples of a direction differs by rounding alone;
+    that is far above the number's own where large parts cancel, as in ``(x + g(x)) − x``.  Two
+    multiples are always tried, the others while there is time.
+    """
+    unit, images, sizes = _unit(direction, norm), list[Tensor](), list[float]()
+    for factor in MULTIPLES:
+        if len(images) >= FEWEST_MULTIPLES and clock.over():
+            break
+        v = factor * unit
+        image = torch.func.jvp(graph.evaluate, (point,), (v,))[1]
+        images.append(image / factor)
+        sizes.append(float(vector_norm(image, norm)) / float(vector_norm(v, norm).clamp(min=0.5)))
+    off = max(float(vector_norm(image - images[0], norm)) for image in images)
+    found = min(sizes) - APART * off
+    return max(0.0, found) if math.isfinite(found) else 0.0
 
 
 def _pullback(graph: Graph, points: Tensor) -> Callable[[Tensor], Tensor]:

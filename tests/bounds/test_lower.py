@@ -96,6 +96,19 @@ def test_no_slope_comes_from_directions_that_underflow(norm: str, scale: float) 
     assert bool((found <= norms * (1.0 + 1e-9) + 1e-300).all())
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("size", [1e-6, 1e-9, 1e-12, 1e-15])
+def test_what_may_be_rounding_is_no_slope(norm: str, size: float) -> None:
+    """Of ``(x + W x) − x`` as little is left as W is small, and the rounding stays."""
+    for seed in range(5):
+        weight = size * np.random.default_rng(seed).standard_normal((6, 6))
+        d = Drawing(6)
+        more = d.total("x", d.matrix(weight))
+        graph = d.graph(d.total(more, d.scaled(-1.0, "x")))
+        found = lower_bound(graph, norm=norm, rounds=5, now=still, seed=seed)
+        assert found <= float(np.linalg.norm(weight, ORDERS[norm]))
+
+
 @pytest.mark.parametrize("size", [1e-310, 1e-200, 1.0, 1e200])
 def test_norms_and_unit_vectors_of_any_size(size: float) -> None:
     x = torch.tensor([[3.0, -4.0], [0.0, 0.0]], dtype=torch.float64)
@@ -172,14 +185,15 @@ def rectified(sizes: Sequence[int] = (5, 7, 6, 3)) -> tuple[Graph, float]:
 def test_the_time_is_kept_whatever_an_evaluation_costs(
     each: float, base: float, starts: torch.Tensor | None
 ) -> None:
-    """Over it goes one step, of one point where points are dear; something is found always."""
+    """Over it go one step, of one point where points are dear, and two looks at what was found."""
     graph, product = rectified()
     cost = Cost(base, each)
     seconds = 2.0
     found = lower_bound(priced(graph, cost), seconds=seconds, starts=starts, now=cost.now)
     assert 0.0 < found <= product
     step = 2 * (base + each * max(cost.batches[-2:]))  # one step evaluates twice at most
-    assert cost.time <= max(seconds, base + each) + step
+    look = 2 * (base + each)
+    assert cost.time <= max(seconds, base + each) + step + look
     if FEWEST * each > seconds / 4:
         assert set(cost.batches) == {1}
     assert cost.batches[0] == 1
@@ -189,7 +203,7 @@ def test_the_cheapest_step_comes_first_and_is_all_where_the_start_took_the_time(
     graph, product = rectified()
     cost = Cost(0.0, 1e-4, first=60.0)
     assert 0.0 < lower_bound(priced(graph, cost), seconds=2.0, now=cost.now) <= product
-    assert cost.batches == [1]
+    assert cost.batches == [1, 1, 1]  # and two looks at what it found
 
 
 def test_the_more_time_the_more_points() -> None:
@@ -209,7 +223,7 @@ def test_one_point_is_polished_as_long_as_there_is_time() -> None:
     cost = Cost(0.0, 1.0)
     found = lower_bound(priced(d.graph(d.matrix(weight)), cost), seconds=20.0, now=cost.now)
     truth = float(np.linalg.norm(weight, 2))
-    assert set(cost.batches) == {1} and len(cost.batches) <= 22
+    assert set(cost.batches) == {1} and len(cost.batches) <= 24
     assert 0.9 * truth <= found <= truth
 
 
