@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from generators.images import Images
+from generators.soundness import differences, is_above, is_above_dual, sampled_slopes
 from torch import Tensor
 
 from lipcert.bounds import BoundContext
 from lipcert.bounds.lipsdp import lipsdp_neuron_bound
 from lipcert.bounds.torus import heads, split, torus_lipsdp
-from lipcert.bounds.torus.behind import Behind, behind
+from lipcert.bounds.torus.behind import Behind, _weights, behind
 from lipcert.bounds.torus.chain import Chain, ChainProblem, chain_problem
 from lipcert.bounds.torus.part import TorusPart, torus_part
+from lipcert.bounds.torus.readers import RIDGE, _transformed, demanded
 from lipcert.bounds.torus.signals import between
 from lipcert.graph import Affine, Graph
 from lipcert.operators import Dense, Reshape, compose
@@ -149,9 +153,77 @@ def test_smaller_than_behind_a_coupling_and_not_below_the_dense_inequality(
     assert explicitly * (1.0 - 1e-6) <= found.value < coupled.value * (1.0 - 1e-3)
 
 
+def apart_from(ends: tuple[int, ...]) -> Callable[[split._Options, float], split._Plan]:
+    """The plan of parts that end there, and all else behind them."""
+
+    def chosen(options: split._Options, budget: float) -> split._Plan:
+        plan = split._Plan()
+        for first, last in itertools.pairwise((0, *ends)):
+            plan = plan.with_piece(next(p for p in options.pieces([(first, last)]) if p.part))
+        last = options.pieces([(ends[-1], options.last)])
+        return plan.with_piece(next(p for p in last if p.behind))
+
+    return chosen
+
+
+@pytest.mark.parametrize("ends", [(2,), (1, 2), (1,)])
+@pytest.mark.parametrize("circular", [True, False])
+def test_a_head_that_does_not_join_is_bounded_behind_the_parts(
+    circular: bool, ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not below the dense inequality, nor far above all in one problem; less than the product."""
+    graph = net(5, circular=circular, strides=(1, 2))
+    form = fold(graph)
+    explicitly = lipsdp_neuron_bound(form, BoundContext()).value
+    joined = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
+    monkeypatch.setattr(split, "_chosen", apart_from(ends))
+    (segment,) = split.segments_of(form, BoundContext())
+    assert segment.couplings == len(ends) - 1
+    behind_them = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
+    assert joined is not None
+    assert behind_them is not None
+    assert "behind what they prove" in behind_them.details
+    assert explicitly * (1.0 - 1e-6) <= behind_them.value <= 2.0 * joined.value
+    assert behind_them.pairs is not None
+    pairs = behind_them.pairs(BoundContext())
+    assert bool((pairs <= 2.0**0.5 * behind_them.value * (1.0 + 1e-9)).all())
+    for slope in sampled_slopes(graph, np.random.default_rng(0)):
+        assert is_above(behind_them.value, slope, "l2")
+        for i, j, row in differences(slope.matrix):
+            assert is_above_dual(float(pairs[i, j]), row, slope.error, "l2")
+    monkeypatch.setattr(heads, "behind", lambda *given: None)
+    product = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
+    assert product is not None
+    assert "of the head" in product.details
+    assert behind_them.value < product.value * (1.0 - 1e-3)
+
+
+@pytest.mark.parametrize("phases", [(1, 1), (2, 2), (2, 1)])
+def test_what_is_demanded_is_the_mean_over_all_shifts(phases: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    shape = (1, 2, 4, 6)
+    rows = torch.randn(5, 48, dtype=torch.float64, generator=generator)
+    z = torch.randn(shape, dtype=torch.float64, generator=generator)
+    coarse = (4 // phases[0], 6 // phases[1])
+    reader = _transformed(rows, 0.0, shape, coarse, phases)
+    signal = _transformed(z.reshape(1, -1), 0.0, shape, coarse, phases).fourier.conj()
+    read = demanded([reader]) @ signal.mT
+    gram = reader.fourier.mH @ reader.fourier
+    largest = float(torch.linalg.eigvalsh(gram)[:, -1].max())
+    mean = float((gram / largest).diagonal(dim1=-2, dim2=-1).real.mean())
+    found = float((_weights(coarse, CPU) * read.abs().square().sum((1, 2))).sum())
+    shifted = [
+        rows @ torch.roll(z, (a * phases[0], b * phases[1]), (2, 3)).reshape(-1)
+        for a in range(coarse[0])
+        for b in range(coarse[1])
+    ]
+    wanted = float(torch.stack(shifted).square().sum(1).mean()) / largest
+    assert found == pytest.approx(wanted + RIDGE * mean * float(z.square().sum()), rel=1e-9)
+
+
 def test_a_head_that_many_rows_read_keeps_its_coupling(monkeypatch: pytest.MonkeyPatch) -> None:
     form = fold(net(0, circular=False, strides=(1,)))
-    monkeypatch.setattr("lipcert.bounds.torus.behind.MOST_ROWS", 4)
+    monkeypatch.setattr("lipcert.bounds.torus.readers.MOST_ROWS", 4)
     found = torus_lipsdp(form, BoundContext(), lipsdp_neuron_bound)
     assert found is not None
     assert "the head" not in found.details

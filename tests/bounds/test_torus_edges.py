@@ -133,7 +133,7 @@ def test_of_two_plans_the_smaller_bound_counts(
 ) -> None:
     """A plan of several couplings, and another where that takes less work or loses less."""
     form = SignalForm((1,), (), {}, (1,))
-    chain = SimpleNamespace(parts=[1, 2], head=form, stages=4)
+    chain = SimpleNamespace(couplings=2, stages=4)
     both = ((9.0, 3.0), (work, loss))
     plans = [[Segment(0, None, cast(Chain, chain), *own)] for own in both]
     values = {id(plans[0]): 10.0, id(plans[1]): value}

@@ -20,35 +20,19 @@ from torch import Tensor
 from lipcert.bounds.coordinates import Coefficients
 from lipcert.bounds.dominating import dominating_factor
 from lipcert.bounds.torus.chain import Chain, ChainProblem
-from lipcert.bounds.torus.head import neuron_slopes, positions
+from lipcert.bounds.torus.head import neuron_slopes
+from lipcert.bounds.torus.readers import Reader, is_readable, readers_of
 from lipcert.conic.arrow import Head, Joint
 from lipcert.conic.exits import exit_factors, exit_matrix
 from lipcert.conic.fourier import FourierBlock, Reading
 from lipcert.operators import Dense, Reshape, compose
-from lipcert.rounding import UNIT_ROUNDOFF, add_up, gamma, mul_up
+from lipcert.rounding import UNIT_ROUNDOFF, add_up, mul_up
 from lipcert.signals import SignalForm, Terms
 from lipcert.spectral.explicit import explicit_matrix
 from lipcert.spectral.tensors import frobenius_up, gamma_of_product
-from lipcert.spectral.torus import twiddles
 
 ROUNDING = 1.0 + 1e-14
 """For a few roundings, such as those of the inverse of a root."""
-MOST_ROWS, MOST_ELEMENTS = 2048, 1 << 26
-"""That read the image, and of their matrix: beyond, a head is left to its coupling."""
-
-
-@dataclass(frozen=True, eq=False)
-class Reader:
-    """Rows of a stage, or of the output, over an image, in Fourier space.
-
-    Parameters
-    ----------
-    fourier : ``(B, rows, q)``.
-    error : bound of the spectral distance to the true rows, over all frequencies together.
-    """
-
-    fourier: Tensor
-    error: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,48 +128,12 @@ def behind(chain: Chain, problem: ChainProblem, y: Tensor) -> Behind | None:
     if head is None or last is None:
         return None
     coarse, phases = part.geometry.coarse, part.geometry.phases[part.last]
-    tables = [*(stage.terms for stage in head.stages), head.output_terms]
-    reading = {k: terms[0] for k, terms in enumerate(tables, start=1) if 0 in terms}
-    rows = sum(operator.out_size for operator in reading.values())
-    if rows > MOST_ROWS or rows * head.size(0) > MOST_ELEMENTS:
+    if not is_readable(head):
         return None
-    readers = {}
-    for number, operator in reading.items():
-        matrix, error = explicit_matrix(operator, y.device)
-        readers[number] = _transformed(matrix, error, head.input_shape, coarse, phases)
+    readers = readers_of(head, coarse, phases, y.device)
     body, taken = _renumbered(replace(last, rows=last.rows[:-1], output={}), y)
     weights = _weights(coarse, y.device)
     return Behind(body, last.rows[-1].reads, weights, head, readers, taken)
-
-
-def _transformed(
-    matrix: Tensor,
-    error: float,
-    shape: tuple[int, ...],
-    coarse: tuple[int, ...],
-    phases: tuple[int, ...],
-) -> Reader:
-    """``W_ω = N^{-1/2} Σ_μ W_μ e^{iω·μ}`` for an image whose position ``q·μ + φ`` is in phase φ.
-
-    Each entry is within ``(24 dims + 8 (N + 4)) u Σ_μ |W_μ| / √N``, and there are N frequencies.
-    """
-    channels, sides = shape[1], shape[2:]
-    phase, cell = positions((1, 1, *sides), phases), torch.zeros(1, dtype=torch.int64)
-    for n, q, m in zip(sides, phases, coarse, strict=True):
-        cell = (cell[:, None] * m + torch.arange(n) // q).reshape(-1)
-    count, cells = math.prod(phases), math.prod(coarse)
-    spread = matrix.new_zeros(len(matrix), channels, count, cells)
-    spread[:, :, phase, cell] = matrix.reshape(len(matrix), channels, -1)
-    shifts = [list(shift) for shift in itertools.product(*(range(n) for n in coarse))]
-    real, imaginary = (
-        torch.from_numpy(part).to(matrix.device) for part in twiddles(list(coarse), shifts)
-    )
-    flat = spread.reshape(-1, cells)
-    found = torch.complex(flat @ real.T, flat @ imaginary.T) / math.sqrt(cells)
-    found = found.reshape(len(matrix), channels * count, -1).permute(2, 0, 1).contiguous()
-    per_entry = UNIT_ROUNDOFF * (24.0 * len(coarse) + 8.0 * (cells + 4))
-    size = float(frobenius_up(flat.abs().sum(1)[None, None]))
-    return Reader(found, add_up(error, mul_up(per_entry, size, 1.0 + gamma(cells))))
 
 
 def _weights(coarse: tuple[int, ...], device: torch.device) -> Tensor:

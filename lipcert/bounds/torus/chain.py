@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from lipcert.bounds.torus.head import (
     times,
 )
 from lipcert.bounds.torus.part import TorusPart, torus_block
+from lipcert.bounds.torus.readers import demanded, readers_of
 from lipcert.bounds.torus.reduction import MOST_ENTRY, GroupedEntry, grouped_entry, with_entry
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
 from lipcert.conic.torus_start import central_start
@@ -37,11 +38,14 @@ class Chain:
     head : dense stages, or none and an output, behind the last part's signal; None where the last
         part ends the chain.
     most_entry : coordinates of the head's entry beyond which channels share couplings.
+    joins : whether the head's multipliers are in one problem with those of the parts.  Else the
+        parts' are chosen by what reads their last image, and the head is bounded behind them.
     """
 
     parts: list[TorusPart]
     head: SignalForm | None = None
     most_entry: int = MOST_ENTRY[0]
+    joins: bool = True
 
     @property
     def stages(self) -> int:
@@ -50,9 +54,14 @@ class Chain:
         return count + (len(self.head.stages) if self.head else 0)
 
     @property
+    def couplings(self) -> int:
+        """Diagonal ones, between the parts and with a head that joins them."""
+        return len(self.parts) - (self.head is None or not self.joins)
+
+    @property
     def pooled(self) -> SignalForm | None:
-        """The head behind the sums over channels, where it reads nothing else."""
-        return None if self.head is None else behind_channel_sums(self.head)
+        """The head behind the sums over channels, where it joins and reads nothing else."""
+        return behind_channel_sums(self.head) if self.head is not None and self.joins else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +129,14 @@ class _Builder:
             last = number + 1 == len(chain.parts)
             if last and chain.head is None:
                 self.families.append(torus_block(part, heads, own, None, device))
+            elif last and not chain.joins:
+                assert chain.head is not None
+                self._demanding(part, heads, own, chain.head)
             elif last and pooled is not None:
                 self._pooled(part, heads, own, pooled)
             else:
                 heads = self._coupled(part, heads, own, number)
-        if chain.head is not None and pooled is None:
+        if chain.head is not None and chain.joins and pooled is None:
             self._head(chain.head, heads)
 
     def _coupled(self, part: TorusPart, heads: Tensor, own: list[Tensor], number: int) -> Tensor:
@@ -162,6 +174,20 @@ class _Builder:
         else:
             bare = dense_block(head, heads[:0], own, self.device)
             self.families.append(with_entry(bare, self.entry, heads))
+
+    def _demanding(
+        self, part: TorusPart, heads: Tensor, own: list[Tensor], head: SignalForm
+    ) -> None:
+        """A part whose output is what a head that does not join demands of its last image."""
+        block = torus_block(part, heads, own, None, self.device)
+        zero = torch.zeros(part.size(part.last), dtype=torch.float64, device=self.device)
+        exit_row = Row(None, block.output, zero, zero + 1.0, heads[:0])
+        self.last = replace(block, rows=(*block.rows, exit_row), output={})
+        geometry = part.geometry
+        readers = readers_of(head, geometry.coarse, geometry.phases[part.last], self.device)
+        root = demanded(readers.values())
+        output = {g: Reading(root @ reading.matrix) for g, reading in block.output.items()}
+        self.families.append(replace(block, output=output))
 
     def _pooled(self, part: TorusPart, heads: Tensor, own: list[Tensor], head: SignalForm) -> None:
         """A part whose channels are summed: an output of its own, or a coupling at frequency 0."""

@@ -64,7 +64,10 @@ def with_head(
     if both is None:
         return None
     before = float(ys[0][0]) if both.is_coupled else 1.0
-    outcome = _together(both, problem, ys, before, context)
+    if chain.joins:
+        outcome = _together(both, problem, ys, before, context)
+    else:
+        outcome = JointOutcome(both.of_body(ys[0]), ending="none")
     context.interrupted = context.interrupted or outcome.ending == "interrupted"
     context.progress("the head behind the convolutional parts", 1.0)
     found = _proved(both, outcome.y, ys)
@@ -89,7 +92,7 @@ def with_head(
 
 def fits_together(chain: Chain, problem: ChainProblem, context: BoundContext) -> bool:
     """Whether the time and memory left allow the last part and its head in one problem."""
-    both = behind(chain, problem, problem.start)
+    both = behind(chain, problem, problem.start) if chain.joins else None
     return both is not None and _fits(both, context)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
@@ -143,7 +144,8 @@ def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     headed = chain.head is not None
     share = 1.0
     if headed:
-        share = FIRST_SHARE if fits_together(chain, problem, context) else LONE_SHARE
+        shared = not chain.joins or fits_together(chain, problem, context)
+        share = FIRST_SHARE if shared else LONE_SHARE
     left = max(deadline - now, 0.0) * share
     outcome = solve_by_stretches(
         problem.families,
@@ -159,9 +161,22 @@ def _solved(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
     value = sqrt_up(float(y[0]))
     told = _account(chain, outcome, value, share)
     found = with_head(chain, problem, [y, *inside], context, tail) if headed else None
+    if not chain.joins:
+        if found is None:
+            return _apart(chain, context, tail)
+        return replace(found, details=f"{told}; {found.details}: {found.value:.6g}")
     if found is None or found.value >= value:
         return TorusBound(value, None if found is None else found.pairs, told)
     return TorusBound(found.value, found.pairs, f"{told}; {found.details}: {found.value:.6g}")
+
+
+def _apart(chain: Chain, context: BoundContext, tail: Tail) -> TorusBound:
+    """The parts and the head by their own constants."""
+    assert chain.head is not None
+    parts, head = _solved(Chain(chain.parts), context, tail), tail(chain.head, context)
+    value = mul_up(parts.value, head.value)
+    pairs = _behind(parts.value, lambda context: head.pairwise())
+    return TorusBound(value, pairs, f"{parts.details}; times {head.value:.6g} of the head")
 
 
 def _account(chain: Chain, outcome: TorusOutcome, value: float, share: float) -> str:
@@ -171,13 +186,14 @@ def _account(chain: Chain, outcome: TorusOutcome, value: float, share: float) ->
         names.append(f"{len(part.form.stages)} on {torus}")
     text = f"{chain.stages} stages on tori ({', '.join(names)}"
     text += f", {len(chain.head.stages)} dense)" if chain.head else ")"
+    text += f": {value:.6g}" if chain.joins else ""
     at_once = f" in {outcome.stretches} stretches, each" if outcome.stretches > 1 else ""
-    text += f": {value:.6g}, {outcome.iterations} iterations{at_once} over "
+    text += f", {outcome.iterations} iterations{at_once} over "
     text += "at most " if outcome.stretches > 1 else ""
     text += f"{outcome.looked} of {outcome.frequencies} frequencies"
     if outcome.ending != "optimal":
         text += f", {outcome.ending} early"
-    if math.isfinite(outcome.lower) and outcome.lower > 0.0:
+    if chain.joins and math.isfinite(outcome.lower) and outcome.lower > 0.0:
         excess = value / math.sqrt(outcome.lower) - 1.0
         text += f", within {max(excess, 0.0):.1e} of the optimum"
     if share > 1e-8:

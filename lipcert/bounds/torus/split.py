@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.torus.chain import Chain
+from lipcert.bounds.torus.fusing import unfused
 from lipcert.bounds.torus.head import behind_channel_sums, dense_size, is_dense
 from lipcert.bounds.torus.part import ITERATIONS, TorusPart, solving_work, torus_part
+from lipcert.bounds.torus.readers import is_readable, reading_operators
 from lipcert.bounds.torus.reduction import MOST_ENTRY, entry_groups, reading_rows
 from lipcert.bounds.torus.signals import between, signal_cuts
 from lipcert.signals import SignalForm
 
-RATE = 2e10
+RATE = 5e10
 """Operations per second that even a busy processor reaches in them."""
 LONGEST = 240.0
 """Seconds planned for where no deadline is set."""
@@ -26,6 +28,8 @@ PART_LOSS = 1.0
 """How much worse one more coupling makes the bound, in units of its own."""
 SMALLER_ENTRY_LOSS = 0.2
 """The same for a head of which more channels share couplings."""
+BEHIND_LOSS = 0.25
+"""The same for a linear map of a head that is bounded behind the parts."""
 BOX_LOSS = 3.0
 """The same for a linear map that is known by its constant alone."""
 
@@ -49,9 +53,7 @@ class Segment:
     @property
     def couplings(self) -> int:
         """Diagonal couplings between the parts and the head of a chain."""
-        if self.chain is None:
-            return 0
-        return len(self.chain.parts) - (self.chain.head is None)
+        return 0 if self.chain is None else self.chain.couplings
 
     @property
     def gains(self) -> bool:
@@ -62,7 +64,10 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """Edges ``start`` to ``stop``: a part, the head behind one (``most``), or neither."""
+    """Edges ``start`` to ``stop``: a part, the head behind one, or neither.
+
+    A head joins the part (``most``), or it is bounded behind it (``behind``).
+    """
 
     start: int
     stop: int
@@ -70,11 +75,17 @@ class _Piece:
     work: float = 0.0
     part: TorusPart | None = None
     most: int | None = None
+    behind: bool = False
+
+    @property
+    def is_head(self) -> bool:
+        """Whether it follows a part."""
+        return self.most is not None or self.behind
 
     @property
     def is_joined(self) -> bool:
         """Whether it is part of a chain."""
-        return self.part is not None or self.most is not None
+        return self.part is not None or self.is_head
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +175,8 @@ class _Options:
         part = None if _is_one_number(stretch, ended) else torus_part(stretch)
         if part is not None:
             return [_Piece(first, stop, PART_LOSS, solving_work(part), part)]
-        return _heads(stretch, first, stop)
+        found = _heads(stretch, first, stop)
+        return [*found, *_behind(stretch, first, stop)] if ended is None and first else found
 
 
 def _options(form: SignalForm, context: BoundContext) -> _Options:
@@ -204,6 +216,15 @@ def _heads(form: SignalForm, first: int, stop: int) -> list[_Piece]:
     return found
 
 
+def _behind(form: SignalForm, first: int, stop: int) -> list[_Piece]:
+    """All that follows a part, behind what is proved of its last image, if that can be read."""
+    if not is_readable(form):
+        return []
+    rows = sum(operator.out_size for operator in reading_operators(form).values())
+    loss = PART_LOSS + BEHIND_LOSS * (len(form.stages) + 1)
+    return [_Piece(first, stop, loss, 10.0 * rows**2 * (rows + form.size(0)), behind=True)]
+
+
 def _least_loss(pieces: list[_Piece], last: int, budget: float) -> _Plan:
     """The plan of least loss within a budget of work, of several such the one of least work.
 
@@ -214,7 +235,7 @@ def _least_loss(pieces: list[_Piece], last: int, budget: float) -> _Plan:
     for piece in sorted(pieces, key=lambda piece: (piece.start, piece.stop)):
         for plan in best[piece.start].values():
             longer, known = plan.with_piece(piece), best[piece.stop]
-            if longer.work > budget or (piece.most is not None and not plan.ends_in_part):
+            if longer.work > budget or (piece.is_head and not plan.ends_in_part):
                 continue
             key = longer.ends_in_part, round(longer.loss, 6)
             if key not in known or longer.work < known[key].work:
@@ -241,10 +262,15 @@ def _segment(form: SignalForm, edges: list[int | None], own: list[_Piece]) -> Se
     if not own[0].is_joined:
         return Segment(start, stop, None, loss=loss)
     chain = Chain([piece.part for piece in own if piece.part is not None])
-    if own[-1].most is not None:
-        behind = edges[own[-1].start]
-        assert behind is not None
-        chain = Chain(chain.parts, between(form, behind, stop), own[-1].most)
+    head = own[-1]
+    if head.is_head:
+        begun = edges[head.start]
+        assert begun is not None
+        rest = between(form, begun, stop)
+        if head.most is None:
+            chain = Chain(chain.parts, unfused(rest), joins=False)
+        else:
+            chain = Chain(chain.parts, rest, head.most)
     return Segment(start, stop, chain, sum(piece.work for piece in own), loss)
 
 
