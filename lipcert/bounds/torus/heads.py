@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipcert.bounds.averaged import averaged_bound
 from lipcert.bounds.context import BoundContext
 from lipcert.bounds.result import Constants, pairs_times
 from lipcert.bounds.torus.behind import Behind, behind
@@ -75,6 +76,8 @@ def with_head(
         return None
     alone, own = found
     scale = sqrt_up(mul_up(before, float(own[0])))
+    if not chain.joins:  # before the tail, which gives it a part of the time
+        context.once(averaged_bound, alone)
     try:
         value = mul_up(scale, tail(alone, context).value)
     except SolverError:
