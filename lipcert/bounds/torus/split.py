@@ -176,7 +176,9 @@ class _Options:
         if part is not None:
             return [_Piece(first, stop, PART_LOSS, solving_work(part), part)]
         found = _heads(stretch, first, stop)
-        return [*found, *_behind(stretch, first, stop)] if ended is None and first else found
+        return (
+            [*found, *_behind(unfused(stretch), first, stop)] if ended is None and first else found
+        )
 
 
 def _options(form: SignalForm, context: BoundContext) -> _Options:
