@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lipcert.rounding import gamma
+from lipcert.spectral.tensors import unit_vectors
 
 TINY = 1e-300
 
@@ -47,9 +48,7 @@ class L2Ball:
         return self.size(gradient)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        largest = gradient.abs().amax(1, keepdim=True).clamp(min=TINY)  # squares may underflow
-        scaled = gradient / largest
-        return scaled / self.size(scaled).clamp(min=TINY)[:, None]
+        return unit_vectors(gradient, (1,))
 
     def projected(self, delta: Tensor, radius: Tensor) -> Tensor:
         shrink = (radius / self.size(delta).clamp(min=TINY)).clamp(max=1.0)

@@ -14,6 +14,7 @@ from lipcert.sensitivities.inputs import just_inside
 from lipcert.sensitivities.tracing import parameter_uses
 from lipcert.sensitivities.truth import PerExampleLoss, SquaredNorms, squared_norms
 from lipcert.sensitivities.uses import Use
+from lipcert.spectral.tensors import unit_vectors
 
 GROW, SHRINK = 1.25, 0.5
 """What a step that raised the norm is multiplied by, and one that did not."""
@@ -131,8 +132,8 @@ def _direction(slope: Tensor, random: torch.Generator, *, signs: bool) -> Tensor
     flat = slope.reshape(len(slope), -1)
     noise = torch.randn(flat.shape, generator=random, dtype=torch.float64).to(flat.device)
     vanishes = ~(flat.abs().amax(1, keepdim=True) > 0.0)
-    flat = torch.where(vanishes, noise, flat / flat.abs().amax(1, keepdim=True))
-    flat = flat.sign() if signs else flat / flat.norm(dim=1, keepdim=True)
+    flat = torch.where(vanishes, noise, flat)
+    flat = flat.sign() if signs else unit_vectors(flat, (1,))
     return flat.reshape(slope.shape)
 
 

@@ -19,7 +19,7 @@ from lipcert.bounds.torus import heads, split, torus_lipsdp
 from lipcert.bounds.torus.behind import Behind, _weights, behind
 from lipcert.bounds.torus.chain import Chain, ChainProblem, chain_problem
 from lipcert.bounds.torus.part import TorusPart, torus_part
-from lipcert.bounds.torus.readers import RIDGE, _transformed, demanded
+from lipcert.bounds.torus.readers import RIDGE, Reader, _transformed, demanded
 from lipcert.bounds.torus.signals import between
 from lipcert.graph import Affine, Graph
 from lipcert.operators import Dense, Reshape, compose
@@ -219,6 +219,16 @@ def test_what_is_demanded_is_the_mean_over_all_shifts(phases: tuple[int, int]) -
     ]
     wanted = float(torch.stack(shifted).square().sum(1).mean()) / largest
     assert found == pytest.approx(wanted + RIDGE * mean * float(z.square().sum()), rel=1e-9)
+
+
+@pytest.mark.parametrize("power", [-600, 600])
+def test_how_large_the_rows_are_does_not_matter(power: int) -> None:
+    """Their squares would be beyond float64."""
+    generator = torch.Generator().manual_seed(4)
+    rows = torch.randn(3, 24, dtype=torch.float64, generator=generator)
+    reader = _transformed(rows, 0.0, (1, 2, 3, 4), (3, 4), (1, 1))
+    scaled = Reader(reader.fourier * 2.0**power, 0.0)
+    torch.testing.assert_close(demanded([scaled]), demanded([reader]), rtol=1e-12, atol=1e-12)
 
 
 def test_a_head_that_many_rows_read_keeps_its_coupling(monkeypatch: pytest.MonkeyPatch) -> None:

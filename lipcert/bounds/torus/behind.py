@@ -21,7 +21,7 @@ from lipcert.bounds.coordinates import Coefficients
 from lipcert.bounds.dominating import dominating_factor
 from lipcert.bounds.torus.chain import Chain, ChainProblem
 from lipcert.bounds.torus.head import neuron_slopes
-from lipcert.bounds.torus.readers import Reader, is_readable, readers_of
+from lipcert.bounds.torus.readers import Reader
 from lipcert.conic.arrow import Head, Joint
 from lipcert.conic.exits import exit_factors, exit_matrix
 from lipcert.conic.fourier import FourierBlock, Reading
@@ -124,15 +124,11 @@ def behind(chain: Chain, problem: ChainProblem, y: Tensor) -> Behind | None:
     ----------
     y : proven multipliers of the chain.
     """
-    head, last, part = chain.head, problem.last, chain.parts[-1]
-    if head is None or last is None:
+    head, last, readers = chain.head, problem.last, problem.readers
+    if head is None or last is None or readers is None:
         return None
-    coarse, phases = part.geometry.coarse, part.geometry.phases[part.last]
-    if not is_readable(head):
-        return None
-    readers = readers_of(head, coarse, phases, y.device)
     body, taken = _renumbered(replace(last, rows=last.rows[:-1], output={}), y)
-    weights = _weights(coarse, y.device)
+    weights = _weights(chain.parts[-1].geometry.coarse, y.device)
     return Behind(body, last.rows[-1].reads, weights, head, readers, taken)
 
 

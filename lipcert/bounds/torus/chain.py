@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +19,7 @@ from lipcert.bounds.torus.head import (
     times,
 )
 from lipcert.bounds.torus.part import TorusPart, torus_block
-from lipcert.bounds.torus.readers import demanded, readers_of
+from lipcert.bounds.torus.readers import Reader, demanded, is_readable, readers_of
 from lipcert.bounds.torus.reduction import MOST_ENTRY, GroupedEntry, grouped_entry, with_entry
 from lipcert.conic.fourier import FourierBlock, Reading, Row, holding
 from lipcert.conic.torus_start import central_start
@@ -72,6 +73,7 @@ class ChainProblem:
     ----------
     last : blocks of the last part, their last row what it ends in; None where no head follows.
     neurons : the multipliers of the head's neurons.
+    readers : what reads the last image, by stage of the head; None where many rows do.
     seconds : that a look at all blocks took.
     """
 
@@ -79,6 +81,7 @@ class ChainProblem:
     start: Tensor
     last: FourierBlock | None
     neurons: Tensor
+    readers: Mapping[int, Reader] | None = None
     seconds: float = 0.0
 
 
@@ -94,7 +97,9 @@ def chain_problem(chain: Chain, context: BoundContext) -> ChainProblem:
         for family in builder.families:
             holding(family, start)
         seconds = time.monotonic() - began
-        return ChainProblem(builder.families, start, builder.last, builder.neurons, seconds)
+        return ChainProblem(
+            builder.families, start, builder.last, builder.neurons, builder.readers, seconds
+        )
     raise SolverError(
         "lipsdp",
         "finds no strictly feasible multipliers to start from: the weights span too many orders",
@@ -113,7 +118,15 @@ class _Builder:
         self.entry: GroupedEntry | None = None
         self.last: FourierBlock | None = None
         self.neurons = torch.zeros(0, dtype=torch.int64, device=self.device)
+        self.readers = self._readers()
         self._make()
+
+    def _readers(self) -> dict[int, Reader] | None:
+        head, part = self.chain.head, self.chain.parts[-1]
+        if head is None or not is_readable(head):
+            return None
+        geometry = part.geometry
+        return readers_of(head, geometry.coarse, geometry.phases[part.last], self.device)
 
     def _take(self, count: int) -> Tensor:
         index = torch.arange(self.used, self.used + count, device=self.device)
@@ -130,8 +143,7 @@ class _Builder:
             if last and chain.head is None:
                 self.families.append(torus_block(part, heads, own, None, device))
             elif last and not chain.joins:
-                assert chain.head is not None
-                self._demanding(part, heads, own, chain.head)
+                self._demanding(part, heads, own)
             elif last and pooled is not None:
                 self._pooled(part, heads, own, pooled)
             else:
@@ -175,17 +187,14 @@ class _Builder:
             bare = dense_block(head, heads[:0], own, self.device)
             self.families.append(with_entry(bare, self.entry, heads))
 
-    def _demanding(
-        self, part: TorusPart, heads: Tensor, own: list[Tensor], head: SignalForm
-    ) -> None:
+    def _demanding(self, part: TorusPart, heads: Tensor, own: list[Tensor]) -> None:
         """A part whose output is what a head that does not join demands of its last image."""
         block = torus_block(part, heads, own, None, self.device)
         zero = torch.zeros(part.size(part.last), dtype=torch.float64, device=self.device)
         exit_row = Row(None, block.output, zero, zero + 1.0, heads[:0])
         self.last = replace(block, rows=(*block.rows, exit_row), output={})
-        geometry = part.geometry
-        readers = readers_of(head, geometry.coarse, geometry.phases[part.last], self.device)
-        root = demanded(readers.values())
+        assert self.readers is not None  # or it would join
+        root = demanded(self.readers.values())
         output = {g: Reading(root @ reading.matrix) for g, reading in block.output.items()}
         self.families.append(replace(block, output=output))
 

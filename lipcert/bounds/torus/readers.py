@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from lipcert.bounds.torus.head import positions
+from lipcert.errors import SolverError
 from lipcert.operators import LinearOperator
 from lipcert.rounding import UNIT_ROUNDOFF, add_up, gamma, mul_up
 from lipcert.signals import SignalForm
 from lipcert.spectral.explicit import explicit_matrix
-from lipcert.spectral.tensors import frobenius_up
+from lipcert.spectral.tensors import frobenius_up, power_of_two_scale
 from lipcert.spectral.torus import twiddles
 
 MOST_ROWS, MOST_ELEMENTS = 2048, 1 << 26
@@ -66,10 +67,15 @@ def demanded(readers: Iterable[Reader]) -> Tensor:
     What asks for ``‖C z‖²`` to be small is a stand-in for a head that is not shift-invariant: the
     mean of ``WᵀW`` over the shifts of an image is ``Ŵ_ωᴴ Ŵ_ω`` at every frequency.  Multipliers
     are chosen by it, and no bound rests on it.
+
+    Raises SolverError where the rows are beyond float64.
     """
     found: Tensor | None = None
     for reader in readers:
-        gram = reader.fourier.mH @ reader.fourier
+        scaled = reader.fourier / power_of_two_scale(reader.fourier)
+        gram = scaled.mH @ scaled
+        if not bool(torch.isfinite(torch.view_as_real(gram)).all()):
+            raise SolverError("lipsdp", "cannot read a head whose weights are beyond float64")
         largest = float(torch.linalg.eigvalsh(gram)[:, -1].max())
         gram = gram / largest if largest > 0.0 else gram
         found = gram if found is None else found + gram

@@ -19,7 +19,7 @@ from lipcert.bounds.torus.signals import between, signal_cuts
 from lipcert.signals import SignalForm
 
 RATE = 5e10
-"""Operations per second that even a busy processor reaches in them."""
+"""Operations per second that two threads reach in them at least."""
 LONGEST = 240.0
 """Seconds planned for where no deadline is set."""
 SHARE = 0.6
